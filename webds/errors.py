@@ -1,0 +1,210 @@
+"""What can go wrong, one class each.
+
+::
+
+    WebdsError                      the root: catch this to catch all
+    ├── TarFormatError              an archive that is damaged, cut short or not a tar (also tarfile.ReadError)
+    ├── SampleError                 members that do not make up samples: fields twice, keys apart (also ValueError)
+    ├── OpenError                   a URL that cannot be opened or read to its end (also OSError)
+    ├── UrlError                    a pattern without a match, a directory, an empty list (also ValueError)
+    ├── DecodeError                 bytes that a decoder cannot turn into a value (also ValueError)
+    │   └── UntrustedDataError      bytes that would run code if decoded (also PermissionError)
+    ├── EncodeError                 a value that an encoder cannot turn into bytes (also ValueError)
+    ├── FieldError                  a field that is not there, or of the wrong type (also KeyError, ValueError)
+    ├── BatchError                  samples that do not fit into one batch (also ValueError)
+    ├── WriteError                  a sample or a shard that a sink refuses (also ValueError)
+    ├── EmptyDatasetError           a stream from which everything was dropped (also ValueError)
+    ├── SplitError                  shards that cannot be divided as asked (also ValueError)
+    ├── LengthError                 a length that is not known (also TypeError)
+    ├── ErrorBudgetError            more errors than the policy lets pass (also RuntimeError)
+    └── MissingExtraError           an optional package that is not installed (also ImportError)
+
+Every one says in its text where it happened, and carries the same as attributes. The text is enough to
+rebuild the error: a DataLoader re-raises what a worker raised as ``type(text)``, and the attributes come back.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from typing import Any, Final, Self
+
+from typing_extensions import override
+
+from webds.redaction import redact
+
+__all__ = [
+    "BatchError",
+    "DecodeError",
+    "EmptyDatasetError",
+    "EncodeError",
+    "ErrorBudgetError",
+    "FieldError",
+    "LengthError",
+    "MissingExtraError",
+    "OpenError",
+    "SampleError",
+    "SplitError",
+    "TarFormatError",
+    "UntrustedDataError",
+    "UrlError",
+    "WebdsError",
+    "WriteError",
+    "annotate",
+]
+
+_MARK: Final = re.compile(r"\[webds: (?P<place>\{.*?\})\]")
+
+
+def _mark(place: dict[str, Any]) -> str:
+    """Write what is known of ``place`` so that `_MARK` finds it again in any text around it."""
+    known = {name: value for name, value in place.items() if value is not None}
+    # A "]" of a key is escaped, so that the first "}]" is the mark's end.
+    text = json.dumps(known, ensure_ascii=False).replace("]", "\\u005d")
+    return f"[webds: {text}]" if known else ""
+
+
+class WebdsError(Exception):
+    """Root of all errors that webds raises.
+
+    Args:
+        message: one sentence that helps. A text that an error of this kind once produced, alone or inside a
+            traceback, gives its attributes back.
+        url: the shard or file, shown without its secrets.
+        key: the sample.
+        field: the field of the sample, or the name of the member.
+        offset: byte position in the (uncompressed) stream.
+        stage: what was being done: ``open``, ``read``, ``decode``, ``map``, ``batch``, ``write``, ….
+    """
+
+    message: str
+    url: str | None
+    key: str | None
+    field: str | None
+    offset: int | None
+    stage: str | None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        url: str | None = None,
+        key: str | None = None,
+        field: str | None = None,
+        offset: int | None = None,
+        stage: str | None = None,
+    ) -> None:
+        place: dict[str, Any] = {"url": url, "key": key, "field": field, "offset": offset, "stage": stage}
+        found = max(_MARK.finditer(message), key=re.Match.start, default=None)
+        if found is not None and all(value is None for value in place.values()):
+            place |= json.loads(found["place"])
+        self.message = redact(message if found is None else message[: found.start()].rstrip())
+        self._set(place)
+
+    def _set(self, place: dict[str, Any]) -> None:
+        if place["url"] is not None:
+            place["url"] = redact(place["url"])
+        self.__dict__.update(place)
+        super().__init__(f"{self.message} {_mark(place)}".rstrip())
+
+    def locate(
+        self,
+        *,
+        url: str | None = None,
+        key: str | None = None,
+        field: str | None = None,
+        offset: int | None = None,
+        stage: str | None = None,
+    ) -> Self:
+        """Fill in what is not yet known of the place, and return the same error.
+
+        The innermost word counts: what is known already stays.
+        """
+        new = {"url": url, "key": key, "field": field, "offset": offset, "stage": stage}
+        self._set({name: value if getattr(self, name) is None else getattr(self, name) for name, value in new.items()})
+        return self
+
+    @override
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self),)
+
+
+class TarFormatError(WebdsError, tarfile.ReadError):
+    """An archive that is damaged, cut short, or no tar at all."""
+
+
+class SampleError(WebdsError, ValueError):
+    """Members that do not make up whole samples: a field twice, a key that comes back, nothing recognised."""
+
+
+class OpenError(WebdsError, OSError):
+    """A URL that cannot be opened, or whose stream ends in an error."""
+
+
+class UrlError(WebdsError, ValueError):
+    """A URL or pattern that names nothing to read: no match, an empty list, a directory."""
+
+
+class DecodeError(WebdsError, ValueError):
+    """Bytes that a decoder cannot turn into a value."""
+
+
+class UntrustedDataError(DecodeError, PermissionError):
+    """Data or a list that would make this process run code, and was not trusted by name."""
+
+
+class EncodeError(WebdsError, ValueError):
+    """A value that an encoder cannot turn into bytes from which it would come back."""
+
+
+class FieldError(WebdsError, KeyError, ValueError):
+    """A field that the sample does not have, or that has not the type it was declared with."""
+
+
+class BatchError(WebdsError, ValueError):
+    """Samples that do not fit into one batch."""
+
+
+class WriteError(WebdsError, ValueError):
+    """A sample or a shard that a sink refuses; nothing of it was written."""
+
+
+class EmptyDatasetError(WebdsError, ValueError):
+    """A stream from which everything that went in was dropped."""
+
+
+class SplitError(WebdsError, ValueError):
+    """Shards that cannot be divided over ranks and workers as asked."""
+
+
+class LengthError(WebdsError, TypeError):
+    """A length that is not known before everything has been read."""
+
+
+class ErrorBudgetError(WebdsError, RuntimeError):
+    """More errors than the policy was told to let pass."""
+
+
+class MissingExtraError(WebdsError, ImportError):
+    """An optional package that is not installed; the text names the extra that brings it."""
+
+    @classmethod
+    def of(cls, package: str, extra: str, purpose: str) -> Self:
+        """Return the error for ``package``, needed for ``purpose`` and brought by ``webds[extra]``."""
+        return cls(f"{purpose} needs the package {package!r}, which is not installed: pip install 'webds[{extra}]'")
+
+
+def annotate(
+    error: BaseException, *, url: str | None = None, key: str | None = None, field: str | None = None, stage: str
+) -> None:
+    """Say where ``error`` happened: as attributes of a `WebdsError`, as a note on anybody else's exception."""
+    if isinstance(error, WebdsError):
+        error.locate(url=url, key=key, field=field, stage=stage)
+        return
+    if not any(_MARK.match(note) for note in getattr(error, "__notes__", ())):
+        error.add_note(_mark({"stage": stage, "url": None if url is None else redact(url), "key": key, "field": field}))
