@@ -1,0 +1,155 @@
+"""Which sample comes next: random numbers that depend on nothing but their key, and the count of epochs.
+
+Randomness is counter-based: the Philox 4x64 generator (Salmon et al., "Parallel random numbers: as easy as
+1, 2, 3", SC 2011), keyed by a hash of (seed, epoch and passes, purpose). Only its raw bits are used, which no
+release of numpy may change, so an order can be computed again anywhere, at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from webds.shared import SharedFile
+from webds.typing import Place
+
+__all__ = ["EpochClock", "Turn", "draws", "permutation"]
+
+_BLOCK = 1024
+_RUNS_KEPT = 16
+
+
+def _philox(seed: int, turn: tuple[int, ...], purpose: str) -> np.random.Philox:
+    text = json.dumps([seed, turn, purpose])
+    key = np.frombuffer(hashlib.blake2b(text.encode(), digest_size=16).digest(), dtype="<u8")
+    return np.random.Philox(key=key.astype(np.uint64))
+
+
+def permutation(n: int, seed: int, turn: tuple[int, ...], purpose: str) -> NDArray[np.intp]:
+    """Return a permutation of ``range(n)``, uniformly distributed and fixed by the other arguments.
+
+    Args:
+        n: how many.
+        seed: the user's seed, any integer.
+        turn: the epoch, and the passes of enclosing repetitions.
+        purpose: what the permutation is for; different purposes get independent ones.
+
+    Returns:
+        Indices, of shape (n,).
+    """
+    return np.argsort(_philox(seed, turn, purpose).random_raw(n), kind="stable")
+
+
+def draws(seed: int, turn: tuple[int, ...], purpose: str) -> Iterator[int]:
+    """Yield uniformly distributed integers from 0 to 2**64 - 1 without end, fixed by the arguments."""
+    generator = _philox(seed, turn, purpose)
+    while True:
+        block: list[int] = generator.random_raw(_BLOCK).tolist()
+        yield from block
+
+
+@attrs.frozen
+class Turn:
+    """One iteration, as all workers that take part in it see it.
+
+    Attributes:
+        epoch: its number, from 0.
+        run: which record of the clock it is; None for an iteration without workers.
+    """
+
+    epoch: int
+    run: int | None = None
+
+
+class EpochClock:
+    """Counts the iterations of a dataset, also those that DataLoader workers do on copies of it.
+
+    The count lives in a file that worker processes share. A worker that starts to iterate joins the newest run
+    of its DataLoader iterator, told by the base seed that torch draws for each, unless it is in that already:
+    then it opens the next epoch (a persistent worker iterating again). So each iteration has one number for
+    all workers, under fork and spawn, with persistent workers and after an early end.
+    """
+
+    def __init__(self) -> None:
+        self._file = SharedFile(json.dumps({"next": 0, "opened": 0, "runs": []}).encode())
+
+    def set(self, epoch: int) -> None:
+        """Make the next iteration that begins, in any process, epoch ``epoch``."""
+        if epoch < 0:
+            raise ValueError(f"epoch {epoch}: expected a number from 0")
+        with self._file.locked():
+            self._save(self._load() | {"next": int(epoch)})
+
+    def begin(self, worker: int | None = None, base_seed: int | None = None) -> Turn:
+        """Return the turn of an iteration that begins now.
+
+        Args:
+            worker: the DataLoader worker that begins; None in a process that reads by itself.
+            base_seed: torch's seed of the DataLoader iterator that the worker belongs to.
+        """
+        with self._file.locked():
+            state = self._load()
+            if worker is not None:
+                for run in reversed(state["runs"]):
+                    if run["seed"] == base_seed:
+                        if worker in run["seen"]:
+                            break
+                        run["seen"].append(worker)
+                        self._save(state)
+                        return Turn(run["epoch"], run["id"])
+            turn = Turn(state["next"], None if worker is None else state["opened"])
+            state["next"] += 1
+            if worker is not None:
+                run = {"id": turn.run, "seed": base_seed, "epoch": turn.epoch, "seen": [worker], "flow": {}}
+                state["runs"] = [*state["runs"], run][-_RUNS_KEPT:]
+                state["opened"] += 1
+            self._save(state)
+            return turn
+
+    def gather(self, turn: Turn, stage: str, place: Place, kept: int, dropped: int, names: list[str]) -> list[Any] | None:
+        """Add up what the workers of one iteration kept and dropped at one stage.
+
+        Args:
+            turn: the iteration.
+            stage: the stage, told apart from others of its kind.
+            place: who reports.
+            kept: how many values went on.
+            dropped: how many did not.
+            names: what the dropped ones looked like, for an error's text.
+
+        Returns:
+            ``[kept, dropped, names]`` of all workers once the last of them has reported; None before.
+        """
+        if turn.run is None:
+            return [kept, dropped, names]
+        with self._file.locked():
+            state = self._load()
+            run = next((run for run in state["runs"] if run["id"] == turn.run), None)
+            if run is None:
+                return None
+            flow = run["flow"].setdefault(stage, {"workers": [], "sums": [0, 0, []]})
+            if place.worker in flow["workers"]:
+                return None
+            flow["workers"].append(place.worker)
+            sums = flow["sums"]
+            flow["sums"] = [sums[0] + kept, sums[1] + dropped, sorted({*sums[2], *names})[:20]]
+            self._save(state)
+            return flow["sums"] if len(flow["workers"]) == place.num_workers else None
+
+    def _load(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads(self._file.read())
+        return state
+
+    def _save(self, state: dict[str, Any]) -> None:
+        self._file.replace(json.dumps(state).encode())
+
+    @override
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(next epoch {self._load()['next']})"

@@ -1,0 +1,218 @@
+"""The plan of a dataset: what is read, by whom, in which order, and what becomes of it. It opens nothing."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import attrs
+
+from webds.abc import IndexedSource, Source, Splitter
+from webds.errors import LengthError
+from webds.order import permutation
+from webds.policy import Policy
+from webds.redaction import redact
+from webds.stages.base import EachStage, Fields, Item, Resolver, Run, Stage, Upstream, run_each
+from webds.stages.functions import name_of
+from webds.tar import ReadStats
+from webds.typing import Place
+
+__all__ = ["Plan", "RecoveringSource"]
+
+
+@runtime_checkable
+class RecoveringSource(Protocol):
+    """A source that can go on behind a sample that is unsound, and tells what it passed over."""
+
+    def read_on(
+        self,
+        shard: str,
+        fields: Collection[str] | None = None,
+        start: int = 0,
+        *,
+        on_error: Callable[[Exception], bool] | None = None,
+        stats: ReadStats | None = None,
+    ) -> Iterator[Any]:
+        """Read like `Source.read`.
+
+        Args:
+            shard: one of the source's shards.
+            fields: the fields that somebody will look at, None for all.
+            start: ordinal of the first sample to yield.
+            on_error: called with the error of a sample that can be left out; True goes on behind it, False ends
+                the shard. None: the error is raised.
+            stats: where to count what the shard held.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """Everything that a builder was told.
+
+    Attributes:
+        source: where samples come from.
+        splitter: who reads which shards.
+        stages: what becomes of the samples, in order.
+        shard_seed: seed of the order of the shards; None keeps the source's.
+        policy: what to do about errors.
+        decoders: decoders by extension or field, on top of those of each stage's specification.
+        checks_empty: whether it is an error when everything is dropped.
+    """
+
+    source: Source[Any]
+    splitter: Splitter
+    stages: tuple[Stage, ...] = ()
+    shard_seed: int | None = None
+    policy: Policy = attrs.field(factory=Policy)
+    decoders: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
+    checks_empty: bool = True
+    is_bound: bool = False
+
+    def then(self, stage: Stage) -> Plan:
+        """Return the plan with one more stage at its end."""
+        return attrs.evolve(self, stages=(*self.stages, stage))
+
+    def bound(self, resolve: Resolver) -> Plan:
+        """Return the plan that is run: every stage has its decoders and knows which fields matter after it."""
+        stages: list[Stage] = []
+        fields: Fields = None
+        for stage in reversed(self.stages):
+            stages.append(stage.bound(resolve, fields))
+            fields = stage.wants(fields)
+        return attrs.evolve(self, stages=tuple(reversed(stages)), is_bound=True)
+
+    @functools.cached_property
+    def fields(self) -> Fields:
+        """The fields of the source that any stage looks at; None for all."""
+        return functools.reduce(lambda fields, stage: stage.wants(fields), reversed(self.stages), None)
+
+    @functools.cached_property
+    def names_url(self) -> bool:
+        """Whether any stage asks for the shard's URL as a field."""
+        return any("__url__" in stage.named() for stage in self.stages)
+
+    def shards(self, key: tuple[int, ...], place: Place) -> Sequence[str]:
+        """Return the shards that ``place`` reads, in their order.
+
+        Args:
+            key: the epoch and the passes of enclosing repetitions.
+            place: who reads; it only selects from an order that is the same everywhere.
+        """
+        shards = self.source.shards()
+        if self.shard_seed is not None:
+            shards = [shards[i] for i in permutation(len(shards), self.shard_seed, key, "shards")]
+        return self.splitter.split(shards, place)
+
+    def run(self, run: Run) -> Iterator[Item]:
+        """Start one iteration and yield its items."""
+        return self._upstream(len(self.stages))(run)
+
+    def _upstream(self, count: int) -> Upstream:
+        """Return what starts an iteration of the source and the first ``count`` stages."""
+        if count == 0:
+            return self._read
+        stage = self.stages[count - 1]
+        if not isinstance(stage, EachStage):
+            before = self._upstream(count - 1)
+            return lambda run: stage.run(before, run)
+        together: list[tuple[EachStage, str]] = []
+        while count and isinstance(stage := self.stages[count - 1], EachStage):
+            count -= 1
+            together.append((stage, f"{stage.name} {count}"))
+        before = self._upstream(count)
+        return lambda run: run_each(together[::-1], before, run)
+
+    def _read(self, run: Run) -> Generator[Item]:
+        """Yield the samples of all shards of this place, with their origins."""
+        guard = run.guard
+        stats = ReadStats()
+        failed = False
+        for shard in self.shards(run.key, run.place):
+            stopped = False
+
+            def on_error(error: Exception, shard: str = shard) -> bool:
+                nonlocal failed, stopped
+                failed = True
+                stopped = not guard.handle(error, "read", url=shard)
+                return not stopped
+
+            try:
+                samples = self._open(shard, None if guard.policy.raises else on_error, stats)
+            except Exception as error:
+                on_error(error)
+                if stopped:
+                    return
+                continue
+            try:
+                for ordinal in itertools.count():
+                    try:
+                        sample = next(samples)
+                    except StopIteration:
+                        break
+                    except Exception as error:
+                        on_error(error)
+                        break
+                    key = None
+                    if isinstance(sample, dict):
+                        key = sample.get("__key__")
+                        if self.names_url:
+                            sample["__url__"] = shard
+                    yield (shard, ordinal, key), sample
+            finally:
+                close = getattr(samples, "close", None)
+                if close is not None:
+                    close()
+            if stopped:
+                return
+        if not failed:
+            passed_over = stats.members - stats.members_used
+            run.check_not_empty("read", "the keys function", stats.samples, passed_over, stats.passed_over)
+
+    def _open(self, shard: str, on_error: Callable[[Exception], bool] | None, stats: ReadStats) -> Iterator[Any]:
+        if isinstance(self.source, RecoveringSource):
+            return iter(self.source.read_on(shard, self.fields, on_error=on_error, stats=stats))
+        return iter(self.source.read(shard, self.fields))
+
+    def length(self, place: Place) -> int:
+        """Return how many values an iteration of one rank yields.
+
+        Args:
+            place: the rank; its worker does not matter.
+
+        Raises:
+            LengthError: that is not known before everything has been read.
+        """
+        if not isinstance(self.source, IndexedSource):
+            raise LengthError(
+                "the number of samples is not known before all shards have been read; "
+                "give length= to the older front doors, or count while iterating"
+            )
+        counts = dict(zip(self.source.shards(), self.source.counts(), strict=True))
+        rank = place._replace(worker=0, num_workers=1)
+        n: int | None = sum(counts[shard] for shard in self.shards((0,), rank))
+        for stage in self.stages:
+            n = stage.length(n)
+            if n is None:
+                raise LengthError(f"the number of values after {stage.name}({stage.describe()}) is not known beforehand")
+        return n
+
+    def explain(self) -> str:
+        """Return, line by line, what an iteration will do."""
+        shards = self.source.shards()
+        first, last = (redact(shards[0]), redact(shards[-1])) if shards else ("", "")
+        rows = [("shards", f"{len(shards)}: {first}" + (f" … {last}" if len(shards) > 1 else ""))]
+        order = "as listed" if self.shard_seed is None else f"permuted anew each epoch, by seed {self.shard_seed}"
+        axes = " and ".join(sorted(self.splitter.axes)) or "nothing"
+        rows.append(("order", f"{order}; split over {axes} by {name_of(self.splitter)}"))  # type: ignore[arg-type]
+        if self.fields is None:
+            rows.append(("read", "all fields"))
+        else:
+            named = ", ".join(sorted(name for name in self.fields if not name.startswith("__")))
+            rows.append(("read", f"{named or 'no field'}; other fields are passed over"))
+        rows += [(stage.name, stage.describe()) for stage in self.stages]
+        budget = "" if self.policy.max_errors is None else f", at most {self.policy.max_errors} times"
+        rows.append(("on error", name_of(self.policy.handler) + budget))
+        return "\n".join(f"{name:<10} {text}" for name, text in rows)

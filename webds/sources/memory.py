@@ -1,0 +1,66 @@
+"""Samples that are in memory: for tests, small tables, and whatever Python can list."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, Generic, cast, final
+
+from typing_extensions import TypeVar, override
+
+from webds.abc import IndexedSource
+
+__all__ = ["MemorySource"]
+
+ValueT = TypeVar("ValueT")
+
+
+@final
+class MemorySource(IndexedSource[ValueT], Generic[ValueT]):
+    """Values of any kind, in one shard or several.
+
+    A value that is a dict is handed out as a shallow copy, so that stages cannot change what is in memory.
+
+    Args:
+        samples: the values; a mapping of lists gives each list the name of its shard.
+        shards: into how many shards to cut a plain list, as evenly as can be.
+    """
+
+    def __init__(self, samples: Iterable[ValueT] | dict[str, list[ValueT]], shards: int = 1) -> None:
+        if shards < 1:
+            raise ValueError(f"shards={shards}: expected a number from 1")
+        if isinstance(samples, dict):
+            named = cast("dict[str, list[ValueT]]", samples)
+            self._shards = {name: list(values) for name, values in named.items()}
+        else:
+            values = list(samples)
+            cuts = [len(values) * i // shards for i in range(shards + 1)]
+            parts = zip(cuts[:-1], cuts[1:], strict=True)
+            self._shards = {f"memory-{i:06d}": values[lo:hi] for i, (lo, hi) in enumerate(parts)}
+
+    @override
+    def shards(self) -> Sequence[str]:
+        return list(self._shards)
+
+    @override
+    def counts(self) -> Sequence[int]:
+        return [len(values) for values in self._shards.values()]
+
+    @override
+    def read(self, shard: str, fields: Collection[str] | None = None, start: int = 0) -> Iterator[ValueT]:
+        return self.read_at(shard, range(start, max(start, len(self._shards[shard]))), fields)
+
+    @override
+    def read_at(self, shard: str, ordinals: Iterable[int], fields: Collection[str] | None = None) -> Iterator[ValueT]:
+        values = self._shards[shard]
+        for ordinal in ordinals:
+            if not 0 <= ordinal < len(values):
+                raise IndexError(f"ordinal {ordinal} in shard {shard!r}, which holds {len(values)} samples")
+            yield _copy(values[ordinal])
+
+    @override
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({sum(self.counts())} samples in {len(self._shards)} shards)"
+
+
+def _copy(value: Any) -> Any:
+    return dict(value) if type(value) is dict else value

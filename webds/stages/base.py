@@ -1,0 +1,218 @@
+"""What a stage is: one step of a plan, from an iterator of items to another.
+
+Inside, a value travels as an item ``(origin, value)``; the origin says from which shard, at which ordinal and
+with which key it came, so that every error can say so however far from the shard it happens.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Final, TypeAlias
+
+import attrs
+from typing_extensions import override
+
+from webds.abc import Decoder
+from webds.errors import EmptyDatasetError
+from webds.order import EpochClock, Turn
+from webds.policy import Guard, Policy
+from webds.typing import UNREAD, Origin, Place
+
+__all__ = [
+    "DROP",
+    "EachStage",
+    "Fields",
+    "Item",
+    "Resolver",
+    "Run",
+    "Stage",
+    "Upstream",
+    "alternatives",
+    "fields_there",
+    "run_each",
+]
+
+Item: TypeAlias = tuple[Origin, Any]
+Fields: TypeAlias = frozenset[str] | None
+"""The fields that somebody looks at; None for any of them."""
+Resolver: TypeAlias = Callable[[Any], Mapping[str, Decoder[Any]]]
+"""From what the user gave as decoders (a specification's name, a table, None) to a table by extension."""
+
+DROP: Final = object()
+"""Returned by the function of an `EachStage` for a value that does not go on."""
+
+
+@attrs.frozen
+class Run:
+    """One iteration of a plan at one place.
+
+    Attributes:
+        guard: what to call when something fails.
+        place: who reads.
+        turn: the iteration, as the clock numbers it.
+        clock: where workers add up what they dropped.
+        passes: of each enclosing repetition, which pass this is.
+        checks_empty: whether it is an error when everything is dropped.
+    """
+
+    guard: Guard
+    place: Place = Place()
+    turn: Turn = Turn(0)
+    clock: EpochClock | None = None
+    passes: tuple[int, ...] = ()
+    checks_empty: bool = True
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """The part of a random key that changes with epochs and passes."""
+        return (self.turn.epoch, *self.passes)
+
+    def check_not_empty(self, stage: str, how: str, kept: int, dropped: int, names: Iterable[str]) -> None:
+        """Raise if a stage, over all workers of this rank, dropped everything in one full pass.
+
+        Args:
+            stage: the stage, told apart from others of its kind by its place in the plan.
+            how: what dropped the values, for the error's text.
+            kept: how many values this worker let through.
+            dropped: how many it dropped.
+            names: the fields or names that those had.
+        """
+        if not self.checks_empty or any(self.passes):
+            return
+        seen = sorted(names)
+        if self.clock is not None:
+            sums = self.clock.gather(self.turn, stage, self.place, kept, dropped, seen)
+            if sums is None:
+                return
+            kept, dropped, seen = sums
+        if dropped and not kept:
+            raise EmptyDatasetError(
+                f"{how} dropped all {dropped} that went in, so there is nothing to iterate over; "
+                f"seen were {', '.join(seen) if seen else 'values without fields'}",
+                stage=stage.partition(" ")[0],
+            )
+
+
+Upstream: TypeAlias = Callable[[Run], Iterator[Item]]
+
+
+@attrs.frozen(kw_only=True)
+class Stage(ABC):
+    """One step of a plan. Frozen and picklable; the same for every iteration.
+
+    Attributes:
+        policy: what to do about errors of this stage, where it has a policy of its own.
+    """
+
+    name: ClassVar[str]
+    keeps_order: ClassVar[bool] = True
+    policy: Policy | None = None
+
+    @abstractmethod
+    def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
+        """Yield the items of this stage.
+
+        Args:
+            upstream: starts an iteration of everything before this stage.
+            run: the iteration.
+        """
+
+    def wants(self, fields: Fields) -> Fields:
+        """Return which fields must come in so that ``fields`` can go out. Any, unless a stage knows better."""
+        return None
+
+    def named(self) -> frozenset[str]:
+        """Return the fields that the stage calls by their names."""
+        return frozenset()
+
+    def bound(self, resolve: Resolver, fields: Fields) -> Stage:
+        """Return the stage with its decoders, doing no work for what is not in ``fields``, wanted after it."""
+        return self
+
+    def length(self, n: int) -> int | None:
+        """Return how many values come out when ``n`` go in; None where that is not known."""
+        return None
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Say in one line what the stage does, without its name."""
+
+
+@attrs.frozen(kw_only=True)
+class EachStage(Stage):
+    """A stage that turns each value into one other, or drops it. Neighbours run in one loop."""
+
+    @abstractmethod
+    def function(self) -> Callable[[Any], Any]:
+        """Return a new function from value to value; it may return `DROP`."""
+
+    @property
+    def drops(self) -> bool:
+        """Whether the function may return `DROP`."""
+        return False
+
+    @override
+    def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
+        return run_each([(self, self.name)], upstream, run)
+
+
+def run_each(stages: list[tuple[EachStage, str]], upstream: Upstream, run: Run) -> Iterator[Item]:
+    """Run neighbouring per-value stages in one loop.
+
+    Args:
+        stages: the stages, each with a text that tells it apart from others of the plan.
+        upstream: everything before them.
+        run: the iteration.
+
+    Yields:
+        The items that went through all of them.
+    """
+    functions = [stage.function() for stage, _ in stages]
+    guards = [run.guard.using(stage.policy) for stage, _ in stages]
+    dropped = [0] * len(functions)
+    failed = [0] * len(functions)
+    shapes: list[set[str]] = [set() for _ in functions]
+    kept = 0
+    for origin, value in upstream(run):
+        before = value
+        step = 0
+        try:
+            for step, function in enumerate(functions):  # noqa: B007  # read when a function raises
+                before, value = value, function(value)
+                if value is DROP:
+                    break
+        except Exception as error:
+            failed[step] += 1
+            if not guards[step].handle(error, stages[step][0].name, origin):
+                return
+            continue
+        if value is DROP:
+            dropped[step] += 1
+            if len(shapes[step]) < 20 and isinstance(before, Mapping):
+                shapes[step].update(fields_there(before))
+            continue
+        kept += 1
+        yield origin, value
+    for step, (stage, label) in enumerate(stages):
+        if stage.drops:
+            through = kept + sum(dropped[step + 1 :]) + sum(failed[step + 1 :])
+            run.check_not_empty(label, f"{stage.name}({stage.describe()})", through, dropped[step], shapes[step])
+
+
+def alternatives(field: str) -> tuple[str, ...]:
+    """Return the names in ``"jpg;png"``, in the order in which they are tried."""
+    names = tuple(name.strip() for name in field.split(";"))
+    if not all(names):
+        raise ValueError(f"field {field!r}: expected names separated by ';', such as 'jpg;png'")
+    return names
+
+
+def fields_there(sample: Mapping[str, Any]) -> list[str]:
+    """Return the names of a sample's own fields, also of those that were not read."""
+    return sorted(str(name) for name in sample if not str(name).startswith("__"))
+
+
+def is_there(sample: Mapping[str, Any], name: str) -> bool:
+    """Return whether the sample has the field ``name``, and it was read."""
+    return name in sample and sample[name] is not UNREAD

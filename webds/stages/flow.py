@@ -1,0 +1,72 @@
+"""Stages that decide how many values there are: take, repeat."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import ClassVar
+
+import attrs
+from typing_extensions import override
+
+from webds.stages.base import Fields, Item, Run, Stage, Upstream
+
+__all__ = ["Repeat", "Take"]
+
+
+@attrs.frozen(kw_only=True)
+class Take(Stage):
+    """Lets the first ``n`` values of a rank through: of W workers, each its part of the n."""
+
+    name: ClassVar[str] = "take"
+    n: int
+
+    @override
+    def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
+        share, rest = divmod(self.n, run.place.num_workers)
+        return itertools.islice(upstream(run), share + (run.place.worker < rest))
+
+    @override
+    def wants(self, fields: Fields) -> Fields:
+        return fields
+
+    @override
+    def length(self, n: int) -> int | None:
+        return min(n, self.n)
+
+    @override
+    def describe(self) -> str:
+        return f"{self.n} in all, shared out over the workers of a rank"
+
+
+@attrs.frozen(kw_only=True)
+class Repeat(Stage):
+    """Goes through everything before it again and again; shuffles differ from one pass to the next.
+
+    A pass that yields nothing is the last.
+    """
+
+    name: ClassVar[str] = "repeat"
+    n: int | None = None
+
+    @override
+    def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
+        for i in itertools.count() if self.n is None else range(self.n):
+            empty = True
+            for item in upstream(attrs.evolve(run, passes=(*run.passes, i))):
+                empty = False
+                yield item
+            if empty:
+                return
+
+    @override
+    def wants(self, fields: Fields) -> Fields:
+        return fields
+
+    @override
+    def length(self, n: int) -> int | None:
+        return None if self.n is None else n * self.n
+
+    @override
+    def describe(self) -> str:
+        return "without end" if self.n is None else f"{self.n} times"
