@@ -113,7 +113,9 @@ class EpochClock:
             self._save(state)
             return turn
 
-    def gather(self, turn: Turn, stage: str, place: Place, kept: int, dropped: int, names: list[str]) -> list[Any] | None:
+    def gather(
+        self, turn: Turn, stage: str, place: Place, kept: int, dropped: int, names: list[str]
+    ) -> list[Any] | None:
         """Add up what the workers of one iteration kept and dropped at one stage.
 
         Args:

@@ -196,7 +196,9 @@ class Plan:
         for stage in self.stages:
             n = stage.length(n)
             if n is None:
-                raise LengthError(f"the number of values after {stage.name}({stage.describe()}) is not known beforehand")
+                raise LengthError(
+                    f"the number of values after {stage.name}({stage.describe()}) is not known beforehand"
+                )
         return n
 
     def explain(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Generic, cast, final
 
@@ -34,7 +35,7 @@ class MemorySource(IndexedSource[ValueT], Generic[ValueT]):
         else:
             values = list(samples)
             cuts = [len(values) * i // shards for i in range(shards + 1)]
-            parts = zip(cuts[:-1], cuts[1:], strict=True)
+            parts = itertools.pairwise(cuts)
             self._shards = {f"memory-{i:06d}": values[lo:hi] for i, (lo, hi) in enumerate(parts)}
 
     @override

@@ -1,51 +1,46 @@
-"""Samples out of tar shards, read as streams."""
+"""Samples, or bare members, out of tar shards that are read as streams."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Literal, TypeAlias, final
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, Literal, Self, TypeAlias, final
 
 import attrs
 from typing_extensions import override
 
 from webds.abc import Opener, Source
-from webds.errors import WebdsError
+from webds.errors import annotate
 from webds.sources.urls import expand_urls
-from webds.tar import ReadStats, base_plus_ext, read_samples
-from webds.typing import KeyFunction, Sample
+from webds.tar import ReadStats, base_plus_ext, iterate_members, read_samples
+from webds.typing import KeyFunction, Sample, T_co
 
-__all__ = ["Duplicates", "MissingEnd", "TarSource", "Urls"]
+__all__ = ["Duplicates", "MemberSource", "MissingEnd", "TarShards", "TarSource", "Urls"]
 
 Urls: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 Duplicates: TypeAlias = Literal["error", "skip", "first", "last"]
 MissingEnd: TypeAlias = Literal["error", "accept"]
 
 
-@final
 @attrs.frozen(slots=False)
-class TarSource(Source[Sample]):
-    """Tar shards, each read from its beginning.
+class TarShards(Source[T_co]):
+    """What sources of tar shards have in common: their URLs and how these are opened.
 
     Attributes:
-        urls: a brace expression, a glob, a path, a manifest's URL, or a list of these. Expanded when it is
-            first asked for its shards.
+        urls: a brace expression, a glob, a path, a manifest's URL, or a list of these. Expanded when the source
+            is first asked for its shards.
         opener: makes streams of URLs.
-        keys: member path → (key, field), or (None, None) to pass the member over.
         missing_end: whether an archive without end blocks is an error or accepted.
-        duplicates: what to do with a field that a sample has twice.
         trust_commands: whether shell commands that come out of a manifest or list file may run.
     """
 
     urls: Urls
     opener: Opener
-    keys: KeyFunction = base_plus_ext
-    missing_end: MissingEnd = attrs.field(default="error", validator=attrs.validators.in_(("error", "accept")))
-    duplicates: Duplicates = attrs.field(
-        default="error", validator=attrs.validators.in_(("error", "skip", "first", "last"))
+    missing_end: MissingEnd = attrs.field(
+        default="error", validator=attrs.validators.in_(("error", "accept")), kw_only=True
     )
-    trust_commands: bool = False
+    trust_commands: bool = attrs.field(default=False, kw_only=True)
 
     @functools.cached_property
     def _expanded(self) -> list[str]:
@@ -54,6 +49,36 @@ class TarSource(Source[Sample]):
     @override
     def shards(self) -> Sequence[str]:
         return list(self._expanded)
+
+    def with_shards(self, urls: Sequence[str]) -> Self:
+        """Return the source with these shards, taken as they are."""
+        source = attrs.evolve(self, urls=list(urls))
+        source.__dict__["_expanded"] = list(urls)
+        return source
+
+    def open(self, shard: str) -> BinaryIO:
+        """Open a shard; any exception says which."""
+        try:
+            return self.opener.open(shard)
+        except Exception as error:
+            annotate(error, url=shard, stage="open")
+            raise
+
+
+@final
+@attrs.frozen(slots=False)
+class TarSource(TarShards[Sample]):
+    """The samples of tar shards, each shard read from its beginning.
+
+    Attributes:
+        keys: member path → (key, field), or (None, None) to pass the member over.
+        duplicates: what to do with a field that a sample has twice.
+    """
+
+    keys: KeyFunction = attrs.field(default=base_plus_ext, kw_only=True)
+    duplicates: Duplicates = attrs.field(
+        default="error", validator=attrs.validators.in_(("error", "skip", "first", "last")), kw_only=True
+    )
 
     @override
     def read(self, shard: str, fields: Collection[str] | None = None, start: int = 0) -> Iterator[Sample]:
@@ -67,13 +92,9 @@ class TarSource(Source[Sample]):
         *,
         on_error: Callable[[Exception], bool] | None = None,
         stats: ReadStats | None = None,
-    ) -> Iterator[Sample]:
+    ) -> Generator[Sample]:
         """Read like `read`; see `webds.plan.RecoveringSource`."""
-        try:
-            stream = self.opener.open(shard)
-        except WebdsError as error:
-            raise error.locate(url=shard, stage="open")
-        with stream:
+        with self.open(shard) as stream:
             yield from read_samples(
                 stream,
                 url=shard,
@@ -85,3 +106,25 @@ class TarSource(Source[Sample]):
                 on_error=on_error,
                 stats=stats,
             )
+
+
+@final
+@attrs.frozen(slots=False)
+class MemberSource(TarShards[Any]):
+    """The members of tar shards as (name, bytes), or what functions make of a shard's members.
+
+    Attributes:
+        stages: functions from iterator to iterator; the first is given the (name, bytes) pairs of one shard.
+    """
+
+    stages: tuple[Callable[[Iterator[Any]], Iterable[Any]], ...] = attrs.field(default=(), kw_only=True)
+
+    @override
+    def read(self, shard: str, fields: Collection[str] | None = None, start: int = 0) -> Generator[Any]:
+        with self.open(shard) as stream:
+            values: Iterable[Any] = iterate_members(stream, url=shard, missing_end=self.missing_end)
+            for stage in self.stages:
+                values = stage(iter(values))
+            for ordinal, value in enumerate(values):
+                if ordinal >= start:
+                    yield value

@@ -169,7 +169,9 @@ def split_batch(batch: Any) -> list[Any]:
         return [make(row) for row in rows] if make is not None else rows
     if isinstance(batch, list) or getattr(batch, "ndim", 0) > 0:
         return list(batch)
-    raise BatchError(f"unbatch wants a batch: a tensor, an array, a list, or a tuple or dict of these; got {batch!r:.80}")
+    raise BatchError(
+        f"unbatch wants a batch: a tensor, an array, a list, or a tuple or dict of these; got {batch!r:.80}"
+    )
 
 
 def _rows(columns: list[list[Any]]) -> list[tuple[Any, ...]]:

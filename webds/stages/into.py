@@ -175,9 +175,7 @@ class Into(EachStage):
 
     @override
     def bound(self, resolve: Resolver, fields: Fields) -> Into:
-        return attrs.evolve(
-            self, attributes=tuple(attrs.evolve(a, table=_table(a, resolve)) for a in self.attributes)
-        )
+        return attrs.evolve(self, attributes=tuple(attrs.evolve(a, table=_table(a, resolve)) for a in self.attributes))
 
     @override
     def length(self, n: int) -> int | None:

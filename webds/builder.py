@@ -1,0 +1,418 @@
+"""The fluent front door: a frozen builder whose every method returns another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, NamedTuple, Self, final, overload
+
+import attrs
+from typing_extensions import TypeVar
+
+from webds.abc import Decoder, Opener, Source, Splitter
+from webds.dataset import Dataset, resolve_decoders
+from webds.loader import Loader
+from webds.openers.schemes import SchemeOpener, as_opener, default_opener
+from webds.plan import Plan
+from webds.policy import Policy, PolicyLike
+from webds.sources.tar import Duplicates, MissingEnd, TarShards, TarSource, Urls
+from webds.splitters import SplitByNodeAndWorker, as_splitter
+from webds.stages.base import Stage
+from webds.stages.batch import Batch, Unbatch
+from webds.stages.collate import collate as default_collate
+from webds.stages.fields import Associate, Decode, Rename, Select, ToTuple
+from webds.stages.flow import Repeat, Take
+from webds.stages.functions import Filter, Map, MapDict, MapTuple, Pipe
+from webds.stages.into import Into
+from webds.stages.shuffle import Shuffle
+from webds.tar import base_plus_ext
+from webds.typing import KeyFunction, Sample, T, U
+
+__all__ = ["DatasetBuilder"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+A2 = TypeVar("A2")
+B2 = TypeVar("B2")
+C2 = TypeVar("C2")
+D2 = TypeVar("D2")
+
+
+@final
+@attrs.frozen(init=False)
+class DatasetBuilder(Generic[T]):
+    """Says step by step what a dataset reads and what becomes of it. It opens nothing until it is built.
+
+    Frozen: each method returns a new builder, so any number of chains can be derived from one. The type
+    parameter is that of the values that come out at the end of the chain; it begins as `Sample`.
+
+    Example:
+        >>> import webds
+        >>> train = (
+        ...     webds.DatasetBuilder("data/train-{000000..000146}.tar")
+        ...     .shuffle(5000, seed=17)
+        ...     .decode("torchrgb8")
+        ...     .to_tuple("jpg;png", "cls")
+        ...     .batch(64)
+        ... )
+
+    Args:
+        urls: a brace expression, a glob, a path, a manifest's URL, a list of these; or a `Source`.
+        opener: an `Opener` for all URLs, a function from URL to stream, or a shell command template with
+            ``{url}``; None for the default, which goes by the scheme.
+        keys: member path → (key, field), or (None, None) to pass the member over.
+        on_error: what to do about errors of any stage; see `on_error`.
+        missing_end: ``"error"`` or ``"accept"``: what of an archive without end blocks.
+        duplicates: what of a field that a sample has twice: ``"error"``; ``"skip"``: leave out the sample, and
+            count it; keep the ``"first"`` or the ``"last"``.
+    """
+
+    plan: Plan = attrs.field(repr=False)
+
+    @overload
+    def __init__(
+        self: DatasetBuilder[Sample],
+        urls: Urls,
+        *,
+        opener: Opener | Callable[[str], Any] | str | None = ...,
+        keys: KeyFunction = ...,
+        on_error: PolicyLike = ...,
+        missing_end: MissingEnd = ...,
+        duplicates: Duplicates = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(self: DatasetBuilder[U], urls: Source[U], *, on_error: PolicyLike = ...) -> None: ...
+
+    def __init__(
+        self,
+        urls: Urls | Source[Any],
+        *,
+        opener: Opener | Callable[[str], Any] | str | None = None,
+        keys: KeyFunction | None = None,
+        on_error: PolicyLike = "raise",
+        missing_end: MissingEnd = "error",
+        duplicates: Duplicates = "error",
+    ) -> None:
+        if isinstance(urls, Source):
+            if opener is not None or keys is not None or missing_end != "error" or duplicates != "error":
+                raise TypeError("opener, keys, missing_end and duplicates are for URLs; a Source reads by itself")
+            source: Source[Any] = urls
+        else:
+            source = TarSource(
+                urls,
+                default_opener() if opener is None else as_opener(opener),
+                keys=base_plus_ext if keys is None else keys,
+                missing_end=missing_end,
+                duplicates=duplicates,
+            )
+        plan = Plan(source=source, splitter=SplitByNodeAndWorker(), policy=Policy.of(on_error))
+        self.__attrs_init__(plan)  # type: ignore[attr-defined]  # attrs makes it
+
+    @classmethod
+    def of(cls, plan: Plan) -> Self:
+        """Return the builder around ``plan``."""
+        builder = cls.__new__(cls)
+        builder.__attrs_init__(plan)  # type: ignore[attr-defined]  # attrs makes it
+        return builder
+
+    def _then(self, stage: Stage) -> DatasetBuilder[Any]:
+        return DatasetBuilder[Any].of(self.plan.then(stage))
+
+    def _evolve(self, **changes: Any) -> Self:
+        return type(self).of(attrs.evolve(self.plan, **changes))
+
+    # Which samples, and in which order.
+
+    def split(self, splitter: Splitter | Callable[..., Any]) -> Self:
+        """Divide the shards by ``splitter``; the default divides them over nodes' ranks, then over workers."""
+        return self._evolve(splitter=as_splitter(splitter))
+
+    def shuffle(
+        self,
+        size: int = 1000,
+        *,
+        seed: int = 0,
+        shards: bool = True,
+        initial: int | None = None,
+        max_bytes: int | None = None,
+    ) -> Self:
+        """Shuffle the shards, and the values in a buffer.
+
+        The order depends on the seed, the epoch and the shard list alone. A value leaves the buffer at most
+        ``size - 1`` places early, and about ``size`` places late on average. What follows `shuffle` in the chain
+        works on shuffled values; what comes before it fills the buffer: shuffle before decoding to hold small values.
+
+        Args:
+            size: how many values the buffer holds; 0 shuffles the shards only.
+            seed: any integer. Neither torch's, numpy's nor Python's global seed has an effect.
+            shards: whether to permute the shards, anew in each epoch.
+            initial: how full the buffer is when the first value leaves, for a quicker start; None: it is filled.
+            max_bytes: how much memory the values in the buffer may take, estimated.
+        """
+        _at_least("shuffle", size=(size, 0), initial=(initial, 1), max_bytes=(max_bytes, 1))
+        plan = self.plan
+        if shards:
+            plan = attrs.evolve(plan, shard_seed=seed)
+        if size > 0:
+            purpose = f"samples {sum(isinstance(stage, Shuffle) for stage in plan.stages)}"
+            plan = plan.then(Shuffle(size=size, seed=seed, initial=initial, max_bytes=max_bytes, purpose=purpose))
+        return type(self).of(plan)
+
+    def repeat(self, n: int | None = None) -> Self:
+        """Go through all that comes before ``n`` times in one iteration, or without end; shuffled anew each time."""
+        _at_least("repeat", n=(n, 1))
+        return type(self).of(self.plan.then(Repeat(n=n)))
+
+    def take(self, n: int) -> Self:
+        """Let only the first ``n`` values through, per rank; each of several workers takes its part of the n."""
+        _at_least("take", n=(n, 0))
+        return type(self).of(self.plan.then(Take(n=n)))
+
+    # What becomes of a sample.
+
+    def decode(self: DatasetBuilder[Sample], spec: str | None = None) -> DatasetBuilder[Sample]:
+        """Decode every field that somebody looks at and that has a decoder for its extension.
+
+        Args:
+            spec: how images are decoded: one of the names in `webds.IMAGE_SPECS`, such as ``"torchrgb8"`` or
+                ``"pil"``; None leaves images as bytes. A function of one field goes into `with_decoder`; one of
+                the whole sample is `map`.
+
+        Raises:
+            ValueError: there is no such image specification.
+        """
+        if spec is not None and not isinstance(spec, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # at run time
+            raise TypeError(
+                f"decode({spec!r}): expected the name of an image specification; "
+                "a function of one field goes into with_decoder, one of the whole sample into map"
+            )
+        resolve_decoders({}, spec)
+        return self._then(Decode(spec=spec))
+
+    def select(self: DatasetBuilder[Sample], *fields: str) -> DatasetBuilder[Sample]:
+        """Keep only these fields, each a name or alternatives such as ``"jpg;png"``; samples with none are dropped."""
+        return self._then(Select(fields=_named("select", fields)))
+
+    def rename(self: DatasetBuilder[Sample], **new_old: str) -> DatasetBuilder[Sample]:
+        """Rename fields: ``image="jpg;png"``. Fields that are not named stay; a missing one is a `FieldError`."""
+        _named("rename", tuple(new_old.values()))
+        return self._then(Rename(fields=new_old))
+
+    def map(self, f: Callable[[T], U]) -> DatasetBuilder[U]:
+        """Replace each value by what ``f`` makes of it."""
+        return self._then(Map(f=_function("map", f)))
+
+    def map_dict(self: DatasetBuilder[Sample], **fs: Callable[[Any], Any]) -> DatasetBuilder[Sample]:
+        """Replace the fields named by what their functions make of them; a missing field is a `FieldError`."""
+        for f in fs.values():
+            _function("map_dict", f)
+        return self._then(MapDict(fs=fs))
+
+    @overload
+    def map_tuple(self: DatasetBuilder[tuple[A]], a: Callable[[A], A2], /) -> DatasetBuilder[tuple[A2]]: ...
+    @overload
+    def map_tuple(
+        self: DatasetBuilder[tuple[A, B]], a: Callable[[A], A2], b: Callable[[B], B2], /
+    ) -> DatasetBuilder[tuple[A2, B2]]: ...
+    @overload
+    def map_tuple(
+        self: DatasetBuilder[tuple[A, B, C]], a: Callable[[A], A2], b: Callable[[B], B2], c: Callable[[C], C2], /
+    ) -> DatasetBuilder[tuple[A2, B2, C2]]: ...
+    @overload
+    def map_tuple(
+        self: DatasetBuilder[tuple[A, B, C, D]],
+        a: Callable[[A], A2],
+        b: Callable[[B], B2],
+        c: Callable[[C], C2],
+        d: Callable[[D], D2],
+        /,
+    ) -> DatasetBuilder[tuple[A2, B2, C2, D2]]: ...
+    def map_tuple(self: DatasetBuilder[Any], *fs: Callable[[Any], Any]) -> DatasetBuilder[Any]:
+        """Replace each element of a tuple by what its function makes of it; as many functions as elements."""
+        for f in fs:
+            _function("map_tuple", f)
+        return self._then(MapTuple(fs=fs))
+
+    def filter(self, predicate: Callable[[T], object]) -> Self:
+        """Let only the values through for which ``predicate`` is true.
+
+        Raises:
+            EmptyDatasetError: while iterating, at the end of a pass in which it dropped all that came in.
+        """
+        return type(self).of(self.plan.then(Filter(predicate=_function("filter", predicate))))
+
+    def associate(
+        self: DatasetBuilder[Sample], table: Callable[[str], Mapping[str, Any]] | Mapping[str, Mapping[str, Any]]
+    ) -> DatasetBuilder[Sample]:
+        """Merge into each sample what ``table``, a dict or a function, has for its key."""
+        return self._then(Associate(table=table))
+
+    @overload
+    def to_tuple(self: DatasetBuilder[Sample], a: str, /, *, missing: Any = ...) -> DatasetBuilder[tuple[Any]]: ...
+    @overload
+    def to_tuple(
+        self: DatasetBuilder[Sample], a: str, b: str, /, *, missing: Any = ...
+    ) -> DatasetBuilder[tuple[Any, Any]]: ...
+    @overload
+    def to_tuple(
+        self: DatasetBuilder[Sample], a: str, b: str, c: str, /, *, missing: Any = ...
+    ) -> DatasetBuilder[tuple[Any, Any, Any]]: ...
+    @overload
+    def to_tuple(
+        self: DatasetBuilder[Sample], a: str, b: str, c: str, d: str, /, *, missing: Any = ...
+    ) -> DatasetBuilder[tuple[Any, Any, Any, Any]]: ...
+    @overload
+    def to_tuple(self: DatasetBuilder[Sample], *fields: str, missing: Any = ...) -> DatasetBuilder[tuple[Any, ...]]: ...
+    def to_tuple(self: DatasetBuilder[Sample], *fields: str, missing: Any = "error") -> DatasetBuilder[Any]:
+        """Make a tuple of fields, one name or alternatives such as ``"jpg;png"`` for each element.
+
+        ``"__key__"`` and ``"__url__"`` name the sample's key and shard.
+
+        Args:
+            *fields: the fields.
+            missing: ``"error"`` raises a `FieldError` for a sample without one of them, ``"skip"`` drops the
+                sample; any other value stands in for the field.
+        """
+        return self._then(ToTuple(fields=_named("to_tuple", fields), missing=missing))
+
+    def into(self: DatasetBuilder[Sample], cls: type[U]) -> DatasetBuilder[U]:
+        """Make instances of an attrs class, a dataclass or a NamedTuple.
+
+        Each attribute is a field of that name, or what `webds.field` in its annotation says; it is decoded
+        here, if it is not already, and its type is checked.
+
+        Raises:
+            TypeError: ``cls`` is no such class.
+            FieldError: while iterating, for a missing field or one of another type.
+        """
+        return self._then(Into(cls=cls))
+
+    @overload
+    def batch(self, n: int, *, partial: bool = ..., collate: Callable[[list[T]], U]) -> DatasetBuilder[U]: ...
+    @overload
+    def batch(self: DatasetBuilder[Sample], n: int, *, partial: bool = ...) -> DatasetBuilder[Sample]: ...
+    @overload
+    def batch(self: DatasetBuilder[tuple[A]], n: int, *, partial: bool = ...) -> DatasetBuilder[tuple[Any]]: ...
+    @overload
+    def batch(self: DatasetBuilder[tuple[A, B]], n: int, *, partial: bool = ...) -> DatasetBuilder[tuple[Any, Any]]: ...
+    @overload
+    def batch(
+        self: DatasetBuilder[tuple[A, B, C]], n: int, *, partial: bool = ...
+    ) -> DatasetBuilder[tuple[Any, Any, Any]]: ...
+    @overload
+    def batch(
+        self: DatasetBuilder[tuple[A, B, C, D]], n: int, *, partial: bool = ...
+    ) -> DatasetBuilder[tuple[Any, Any, Any, Any]]: ...
+    @overload
+    def batch(self, n: int, *, partial: bool = ...) -> DatasetBuilder[Any]: ...
+    def batch(
+        self: DatasetBuilder[Any],
+        n: int,
+        *,
+        partial: bool = True,
+        collate: Callable[[list[Any]], Any] = default_collate,
+    ) -> DatasetBuilder[Any]:
+        """Put ``n`` values at a time into one batch.
+
+        Args:
+            n: how many.
+            partial: whether the last batch, of each worker, may be smaller; False drops what is left over.
+            collate: a function from a list of values to a batch. By default tensors and arrays are stacked to
+                tensors of shape (n, …), numbers become tensors of shape (n,), strings and bytes lists, inside
+                tuples and dicts as they come.
+
+        Raises:
+            BatchError: while iterating, where values do not fit together; it names the field and the shapes.
+        """
+        _at_least("batch", n=(n, 1))
+        return self._then(Batch(n=n, partial=partial, collate=_function("batch", collate)))
+
+    def unbatch(self) -> DatasetBuilder[Any]:
+        """Take batches apart again, along the first dimension."""
+        return self._then(Unbatch())
+
+    def pipe(self, stage: Callable[[Iterator[T]], Iterable[U]]) -> DatasetBuilder[U]:
+        """Hand the whole iterator to a function that returns another. What order that makes is up to it."""
+        return self._then(Pipe(stage=_function("pipe", stage)))
+
+    # How.
+
+    def on_error(self, policy: PolicyLike, max_errors: int | None = None) -> Self:
+        """Say what to do about errors of any stage, wherever in the chain this is called.
+
+        Args:
+            policy: ``"raise"``; ``"warn"`` and go on; ``"skip"``, silently but counted; ``"stop"``, end the
+                iteration; or a handler: a function of the exception that returns True to go on and False to
+                stop, or raises.
+            max_errors: how many may pass before an `ErrorBudgetError`, over all workers; None for any number.
+        """
+        return self._evolve(policy=Policy.of(policy, max_errors))
+
+    def with_opener(self, scheme: str, opener: Opener | Callable[[str], Any] | str) -> Self:
+        """Open URLs of one scheme by ``opener``: an `Opener`, a function, or a command template with ``{url}``.
+
+        With the scheme ``"pipe"`` it also says that shell commands out of a manifest or list file are trusted.
+        """
+        source = self.plan.source
+        if not isinstance(source, TarShards) or not isinstance(source.opener, SchemeOpener):
+            raise TypeError(
+                "with_opener adds to the default opener; this builder has an opener= or a Source of its own"
+            )
+        trusted = source.trust_commands or scheme == "pipe"
+        changed = attrs.evolve(source, opener=source.opener.with_opener(scheme, opener), trust_commands=trusted)
+        return self._evolve(source=changed)
+
+    def with_decoder(self, ext: str, decoder: Decoder[Any] | Callable[[Any], Any]) -> Self:
+        """Decode fields of the extension ``ext``, or of just that name, by a `Decoder` or a function of the bytes.
+
+        Holds for all decoding of the chain, wherever this is called.
+        """
+        decoders = {**self.plan.decoders, ext.lower(): decoder}
+        resolve_decoders(decoders, None)
+        return self._evolve(decoders=decoders)
+
+    # Finish.
+
+    def build(self) -> Dataset[T]:
+        """Return the dataset.
+
+        Raises:
+            UrlError: nothing matches the URLs.
+        """
+        return Dataset[T].of(self.plan)
+
+    def loader(self, *, num_workers: int = 0, **options: Any) -> Loader[T]:
+        """Build the dataset and return a DataLoader that hands its values on as they are.
+
+        Args:
+            num_workers: how many worker processes; 0 for none.
+            **options: what else `torch.utils.data.DataLoader` takes, such as ``persistent_workers``.
+        """
+        return Loader(self.build(), num_workers=num_workers, **options)
+
+    def explain(self) -> str:
+        """Return in words what will be read, by whom, in which order, and with which decoders."""
+        return self.build().explain()
+
+
+def _at_least(method: str, **limits: tuple[int | None, int]) -> None:
+    for name, (value, least) in limits.items():
+        if value is not None and value < least:
+            raise ValueError(f"{method}({name}={value}): expected a number from {least}")
+
+
+def _named(method: str, fields: tuple[str, ...]) -> tuple[str, ...]:
+    if not fields:
+        raise ValueError(f"{method}() names no field")
+    for field in fields:
+        if any(space in field for space in " \t\n"):
+            raise ValueError(f"{method}({field!r}): one field, or alternatives 'jpg;png', an argument; no spaces")
+    return fields
+
+
+def _function(method: str, f: Any) -> Any:
+    if not callable(f):
+        raise TypeError(f"{method} wants a function, and got {f!r}")
+    return f

@@ -1,0 +1,395 @@
+"""Datasets: a plan that torch's DataLoader iterates over, with the older front door's constructor and methods."""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from abc import ABC
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, cast, final
+
+import attrs
+import torch.distributed
+import torch.utils.data
+from typing_extensions import TypeVar, override
+
+from webds.abc import Opener, Splitter
+from webds.codecs.tables import decoders_from, default_decoders
+from webds.errors import LengthError
+from webds.openers.schemes import as_opener, reader
+from webds.order import EpochClock
+from webds.plan import Plan
+from webds.policy import Guard, Handler, Ledger, Loss, Policy, reraise_exception
+from webds.shared import is_spawning
+from webds.sources.tar import MemberSource, MissingEnd, TarShards, TarSource, Urls
+from webds.splitters import NoSplit, SplitByWorker, SplitExplicit
+from webds.stages.base import Run, Stage
+from webds.stages.fields import Decode, Rename, Select, ToTuple
+from webds.stages.flow import Repeat
+from webds.stages.functions import Map, MapDict, MapTuple, Pipe
+from webds.stages.shuffle import Shuffle
+from webds.tar import base_plus_ext
+from webds.typing import KeyFunction, Place, Sample, U
+
+if TYPE_CHECKING:
+    from webds.builder import DatasetBuilder
+
+__all__ = [
+    "AnyDecoder",
+    "BaseDataset",
+    "Dataset",
+    "Selection",
+    "Stats",
+    "current_place",
+    "decoding",
+    "older_plan",
+    "resolve_decoders",
+]
+
+AnyDecoder: TypeAlias = str | bool | Callable[[Any], Any] | Mapping[str, Any] | None
+"""What the older front doors take as decoder; see `decoding`."""
+
+
+T_co = TypeVar("T_co", covariant=True, default=Sample)
+
+
+def _rank() -> tuple[int, int]:
+    """Return rank and world size: of torch.distributed where it is initialised, else of the environment."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def current_place(rank: tuple[int, int] | None = None) -> Place:
+    """Return who is reading in this process.
+
+    Args:
+        rank: rank and world size, where they are known; None finds them out.
+    """
+    rank, world_size = _rank() if rank is None else rank
+    info = torch.utils.data.get_worker_info()
+    if info is None:
+        return Place(rank, world_size)
+    return Place(rank, world_size, info.id, info.num_workers)
+
+
+@attrs.frozen
+class Stats:
+    """What a dataset has to tell of its iterations so far, in all workers.
+
+    Attributes:
+        losses: every error that the policy let pass.
+        counts: stage → URL → number of these; the URL is ``""`` where none is known.
+    """
+
+    losses: list[Loss]
+    counts: dict[str, dict[str, int]]
+
+
+@attrs.define
+class Selection:
+    """How an older front door chooses shards.
+
+    Attributes:
+        prepare: as in `Dataset`; None where the plan's splitter decides.
+        subset: (index, total), which wins over the worker's.
+        length: what ``len`` returns.
+    """
+
+    prepare: bool | Callable[[], object] | None = None
+    subset: tuple[int, int] | None = None
+    length: int | None = None
+
+
+class BaseDataset(torch.utils.data.IterableDataset[T_co], ABC, Generic[T_co]):
+    """What all datasets have in common: a plan, the count of epochs, and the ledger of what was left out.
+
+    The first iteration is epoch 0, and each further one adds one, whether this process iterates or DataLoader
+    workers do. The order of an epoch depends on the seed and its number alone.
+    """
+
+    _warned_of_ranks = False
+
+    def __init__(self, plan: Plan, selection: Selection) -> None:
+        super().__init__()
+        self._plan = plan
+        self._bound = plan.bound(functools.partial(resolve_decoders, dict(plan.decoders)))
+        self._selection = selection
+        self._clock = EpochClock()
+        self._ledger = Ledger()
+        self._known_rank: tuple[int, int] | None = None
+        self.urls: list[str] = list(plan.source.shards())
+
+    @property
+    def builder(self) -> DatasetBuilder[T_co]:
+        """The builder with the same plan, to derive another dataset from or to explain this one."""
+        from webds.builder import DatasetBuilder  # noqa: PLC0415  # builder imports this module
+
+        return DatasetBuilder[T_co].of(self._plan)
+
+    @override
+    def __iter__(self) -> Iterator[T_co]:
+        place = current_place(self._known_rank)
+        info = torch.utils.data.get_worker_info()
+        turn = self._clock.begin() if info is None else self._clock.begin(info.id, info.seed - info.id)
+        run = Run(
+            guard=Guard(self._plan.policy, self._ledger),
+            place=place,
+            turn=turn,
+            clock=self._clock,
+            checks_empty=self._plan.checks_empty,
+        )
+        return _values(self._selected(place), run)
+
+    def __len__(self) -> int:
+        """Number of values that an iteration yields on this rank.
+
+        Raises:
+            LengthError: (a TypeError) it is not known.
+        """
+        if self._selection.length is not None:
+            return self._selection.length
+        if self._selection.prepare is not None:
+            raise LengthError("this dataset has no length, since none was given: pass length=")
+        return self._bound.length(current_place(self._known_rank))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration epoch ``epoch``, also in DataLoader workers that are alive."""
+        self._clock.set(epoch)
+
+    def explain(self) -> str:
+        """Return in words what an iteration reads, by whom, in which order, and with which decoders."""
+        return self._bound.explain()
+
+    def stats(self) -> Stats:
+        """Return what was left out so far, by this process and by DataLoader workers that it started."""
+        return Stats(self._ledger.losses(), self._ledger.counts())
+
+    def raw_iter(self) -> Iterator[Any]:
+        """Iterate over the samples as they are in the shards of this place, before any stage."""
+        place = current_place(self._known_rank)
+        plan = attrs.evolve(self._selected(place), stages=())
+        return _values(plan, Run(guard=Guard(plan.policy, self._ledger), place=place, checks_empty=False))
+
+    # How the older front doors choose shards.
+
+    @property
+    def subset(self) -> tuple[int, int] | None:
+        """(index, total): which share of the shards to read, whatever the worker. Derived datasets inherit it."""
+        return self._selection.subset
+
+    @subset.setter
+    def subset(self, subset: tuple[int, int] | None) -> None:
+        if subset is not None:
+            SplitExplicit(*subset)
+        self._selection.subset = subset
+
+    def shard_selection(self) -> list[str]:
+        """Return the shards that this place reads: of a worker, ``[id::num_workers]``; `subset` wins."""
+        place = current_place(self._known_rank)
+        splitter = self._splitter(place)
+        return list(splitter.split(self.urls, place))
+
+    def _splitter(self, place: Place) -> Splitter:
+        if self._selection.subset is not None:
+            return SplitExplicit(*self._selection.subset)
+        if self._selection.prepare is None:
+            return self._plan.splitter
+        if self._selection.prepare is not True:
+            return NoSplit()
+        if place.world_size > 1 and not BaseDataset._warned_of_ranks:
+            BaseDataset._warned_of_ranks = True
+            warnings.warn(
+                f"world size {place.world_size}: Dataset and WebDataset divide the shards over workers, not over "
+                "ranks, so every rank reads all; DatasetBuilder divides them over both",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        if place.num_workers > len(self.urls) and place.worker == 0:
+            warnings.warn(
+                f"{place.num_workers} workers and {len(self.urls)} shards: some workers have nothing to read",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return SplitByWorker()
+
+    def _selected(self, place: Place) -> Plan:
+        """Return the plan of an iteration that begins now."""
+        plan = self._bound
+        if callable(self._selection.prepare) and self._selection.subset is None:
+            chosen = self._selection.prepare()
+            if chosen is not None:
+                self.urls = list(cast("Sequence[str]", chosen))
+        plan = attrs.evolve(plan, splitter=self._splitter(place))
+        if self._selection.prepare is not None and isinstance(plan.source, TarShards):
+            plan = attrs.evolve(plan, source=plan.source.with_shards(self.urls))
+        return plan
+
+    # The older fluent methods. Each returns another dataset and leaves this one as it is.
+
+    def _then(self, *stages: Stage, shard_seed: int | None = None) -> Dataset[Any]:
+        plan = functools.reduce(Plan.then, stages, self._plan)
+        if shard_seed is not None:
+            plan = attrs.evolve(plan, shard_seed=shard_seed)
+        derived: Dataset[Any] = Dataset[Any].of(plan, attrs.evolve(self._selection))
+        derived.urls = list(self.urls)
+        return derived
+
+    def decode(
+        self,
+        decoder: AnyDecoder = "rgb",
+        handler: Handler = reraise_exception,
+    ) -> Dataset[Any]:
+        """Decode fields by their extensions.
+
+        Args:
+            decoder: name of an image specification; True for ``"rgb"``; False or None for nothing; a function
+                of the whole sample; or a dict from extension to function or `Decoder`.
+            handler: what to do about a sample that cannot be decoded.
+        """
+        return self._then(*decoding(decoder, Policy(handler)))
+
+    def map(self, f: Callable[[T_co], U], handler: Handler = reraise_exception) -> Dataset[U]:
+        """Replace each value by ``f`` of it. Where a dict becomes a dict, ``__key__`` is kept."""
+        return self._then(Map(f=f, keeps_key=True, policy=Policy(handler)))
+
+    def map_dict(self, handler: Handler = reraise_exception, **fns: Callable[[Any], Any]) -> Dataset[Any]:
+        """Replace fields of each sample by what the functions of the same names make of them."""
+        return self._then(MapDict(fs=fns, policy=Policy(handler)))
+
+    def map_tuple(
+        self, *fns: Callable[[Any], Any] | None, handler: Handler = reraise_exception
+    ) -> Dataset[tuple[Any, ...]]:
+        """Replace each element of a tuple by what its function makes of it; None leaves one as it is."""
+        return self._then(MapTuple(fs=fns, policy=Policy(handler)))
+
+    def pipe(self, stage: Callable[[Iterator[T_co]], Iterable[U]]) -> Dataset[U]:
+        """Hand the whole iterator to a function that returns another."""
+        return self._then(Pipe(stage=stage, policy=Policy()))
+
+    def rename(self, handler: Handler = reraise_exception, **new_old: str) -> Dataset[Sample]:
+        """Make samples of the fields named, ``new="old"`` or ``new="old;other"``, and drop all others."""
+        return self._then(Rename(fields=new_old, keeps_rest=False, policy=Policy(handler)))
+
+    def shuffle(self, size: int) -> Self | Dataset[T_co]:
+        """Shuffle the shards, and samples in a buffer of ``size``; 0 does nothing."""
+        if size == 0:
+            return self._then()
+        purpose = f"samples {sum(isinstance(stage, Shuffle) for stage in self._plan.stages)}"
+        return self._then(Shuffle(size=size, seed=0, purpose=purpose), shard_seed=0)
+
+    def to_tuple(self, *fields: str, handler: Handler = reraise_exception) -> Dataset[tuple[Any, ...]]:
+        """Make a tuple of fields: ``"png;jpg", "cls"``, or all in one text, separated by spaces."""
+        names = tuple(name for field in fields for name in field.split())
+        return self._then(ToTuple(fields=names, policy=Policy(handler)))
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker that is spawned does not know of the process group that its parent belongs to.
+        return self.__dict__ | ({"_known_rank": self._known_rank or _rank()} if is_spawning() else {})
+
+    @override
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.urls)} shards, {len(self._plan.stages)} stages)"
+
+
+def _values(plan: Plan, run: Run) -> Generator[Any]:
+    for _, value in plan.run(run):
+        yield value
+
+
+def resolve_decoders(extra: Mapping[str, Any], spec: Any) -> dict[str, Any]:
+    """Return the decoders by extension for what a stage was given as ``spec``."""
+    table = dict(default_decoders(None) if spec is None else decoders_from(spec))
+    return table | decoders_from(extra)
+
+
+@final
+class Dataset(BaseDataset[T_co]):
+    """A dataset of tar shards: what `DatasetBuilder.build` returns, and the older system's front door.
+
+    Args:
+        urls: a brace expression, a glob, a path, or a list of these.
+        keys: member path → (key, field), or (None, None) to pass the member over.
+        suffixes: keep only these fields.
+        length: what ``len`` returns.
+        epochs: how many passes over the shards one iteration makes.
+        opener: an `Opener`, a function from URL to stream, or a shell command template with ``{url}``.
+        handler: what to do about a shard that cannot be opened or read.
+        shuffle: whether to shuffle the shards, anew in each pass.
+        prepare_for_worker: True: a DataLoader worker reads its own share of the shards. False: every worker
+            reads all. A function without arguments: it is called at each iteration and replaces the selection;
+            it may set ``urls`` of the dataset, or return the shards to read.
+        initial_pipeline: functions of the iterator over a shard's (name, bytes) members, in place of grouping
+            them into samples; an empty list yields the members.
+
+    Raises:
+        UrlError: nothing matches ``urls``.
+    """
+
+    def __init__(
+        self: Dataset[Sample],
+        urls: Urls,
+        *,
+        keys: KeyFunction = base_plus_ext,
+        suffixes: Collection[str] | None = None,
+        length: int | None = None,
+        epochs: int = 1,
+        opener: Opener | Callable[[str], Any] | str = reader,
+        handler: Handler = reraise_exception,
+        shuffle: bool = False,
+        prepare_for_worker: bool | Callable[[], object] = True,
+        initial_pipeline: Sequence[Callable[[Iterator[Any]], Iterable[Any]]] | None = None,
+        missing_end: MissingEnd = "error",
+    ) -> None:
+        plan = older_plan(urls, keys, epochs, opener, handler, missing_end, initial_pipeline)
+        if suffixes is not None:
+            plan = plan.then(Select(fields=tuple(suffixes)))
+        if shuffle:
+            plan = attrs.evolve(plan, shard_seed=0)
+        super().__init__(plan, Selection(prepare_for_worker, None, length))
+
+    @classmethod
+    def of(cls, plan: Plan, selection: Selection | None = None) -> Dataset[Any]:
+        """Return the dataset that runs ``plan``; what `DatasetBuilder.build` calls."""
+        dataset = cls.__new__(cls)
+        BaseDataset.__init__(dataset, plan, selection or Selection())
+        return dataset
+
+
+def older_plan(
+    urls: Urls,
+    keys: KeyFunction,
+    epochs: int,
+    opener: Opener | Callable[[str], Any] | str,
+    handler: Handler,
+    missing_end: MissingEnd,
+    initial_pipeline: Sequence[Callable[[Iterator[Any]], Iterable[Any]]] | None = None,
+) -> Plan:
+    """Return the plan with which both older front doors begin; the arguments are theirs."""
+    how = as_opener(opener)
+    source: TarShards[Any]
+    if initial_pipeline is None:
+        source = TarSource(urls, how, keys=keys, missing_end=missing_end)
+    else:
+        source = MemberSource(urls, how, stages=tuple(initial_pipeline), missing_end=missing_end)
+    stages = (Repeat(n=epochs),) if epochs != 1 else ()
+    return Plan(source=source, splitter=SplitByWorker(), stages=stages, policy=Policy(handler), checks_empty=False)
+
+
+def decoding(decoder: AnyDecoder, policy: Policy | None = None) -> tuple[Stage, ...]:
+    """Return the stages that decode as an older front door was told to.
+
+    Args:
+        decoder: name of an image specification; True for ``"rgb"``; False or None for nothing; a function of the
+            whole sample; or a dict from extension to function or `Decoder`.
+        policy: what to do about a sample that cannot be decoded; None for the policy of the dataset.
+    """
+    if decoder is None or decoder is False:
+        return ()
+    if decoder is True:
+        decoder = "rgb"
+    if isinstance(decoder, (str, Mapping)):
+        return (Decode(spec=decoder, policy=policy),)
+    return (Map(f=decoder, keeps_key=True, policy=policy),)
