@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, cast
 
@@ -92,8 +93,9 @@ class SourceSuite(Suite, ABC, Generic[T]):
             first = source.shards()
         assert isinstance(first, Sequence), "shards returns a sequence, not something to iterate over once"
         assert all(isinstance(name, str) for name in first), "the names of shards are strings"
-        for again in (source, self.make_source(tmp_path)):
-            with global_seeds(2):
+        for seed in range(2, 10):
+            with global_seeds(seed):
+                again = source if seed % 2 else self.make_source(tmp_path)
                 assert list(again.shards()) == list(first), "shards are always in the same order, in every process"
 
     def test_read_yields_the_samples_in_order(self, tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ class SourceSuite(Suite, ABC, Generic[T]):
         source = self.make_source(tmp_path)
         for shard, expected in self._pairs(source):
             slow = source.read(shard)
-            head = [value for value, _ in zip(slow, expected[:1], strict=False)]
+            head = list(islice(slow, 1))
             self._check(source.read(shard), expected, "an iterator begins at the start, wherever another one is")
             self._check(iter([*head, *slow]), expected, "an iterator goes on where it was, whatever another one did")
 
@@ -225,7 +227,7 @@ class IndexedSourceSuite(SourceSuite[T], ABC):
 
     def test_read_at_has_the_fields_that_are_wanted(self, tmp_path: Path) -> None:
         source = self.make_source(tmp_path)
-        for fields in ([], *([field] for field in self.fields())):
+        for fields in ([], list(self.fields()), *([field] for field in self.fields())):
             for shard, expected in self._pairs(source):
                 values = list(source.read_at(shard, range(len(expected)), fields))
                 found, sought = ([self.wanted(one, fields) for one in many] for many in (values, expected))
