@@ -35,7 +35,7 @@ def failures(tmp_path: Path) -> Callable[[type[Suite], Collection[str]], dict[st
                 except AssertionError as error:
                     failed[name] = str(error)
                 del check
-                gc.collect()
+                gc.collect(1)  # what is older is none of theirs
         return failed
 
     return run

@@ -60,7 +60,10 @@ class SinkSuite(Suite, ABC, Generic[T]):
         return folder
 
     def _check(self, folder: Path, expected: Sequence[T], message: str) -> None:
-        found = self.read_back(folder)
+        try:
+            found = self.read_back(folder)
+        except Exception as error:
+            raise AssertionError(f"{message}: what is there cannot be read back: {error!r}") from error
         assert len(found) == len(expected), f"{message}: {len(found)} samples in place of {len(expected)}"
         for value, right in zip(found, expected, strict=True):
             assert self.same(value, right), f"{message}: {value!r} in place of {right!r}"
@@ -119,12 +122,15 @@ class SinkSuite(Suite, ABC, Generic[T]):
         snapshots = [_snapshot(folder) for folder in clean]
         for number, refused in enumerate(self.refused()):
             folder = self._folder(tmp_path, f"refused-{number}")
+            message = "a write that fails has written nothing of its sample, and the sink goes on"
             with self.make_sink(folder) as sink:
                 for sample in self.samples():
                     self._refuse(sink, refused)
-                    sink.write(sample)
+                    try:
+                        sink.write(sample)
+                    except Exception as error:
+                        raise AssertionError(f"{message}: the next write raised {error!r}") from error
                 self._refuse(sink, refused)
-            message = "a write that fails has written nothing of its sample, and the sink goes on"
             self._check(folder, self.samples(), message)
             if snapshots[0] == snapshots[1]:  # samples alone decide the bytes
                 assert _snapshot(folder) == snapshots[0], f"{message}: the files differ from those without the failure"
