@@ -69,7 +69,8 @@ def global_seeds(seed: int) -> Generator[None]:
 
 
 def open_files() -> int:
-    """Return the number of open file descriptors of this process; 0 where the system does not tell."""
+    """Return the number of open file descriptors of this process, garbage aside; 0 where the system does not tell."""
+    gc.collect()
     try:
         return len(os.listdir("/dev/fd"))
     except OSError:
@@ -82,7 +83,6 @@ def settled(condition: Callable[[], bool], seconds: float = 1.0) -> bool:
     while not condition():
         if time.monotonic() > deadline:
             return False
-        gc.collect()
         time.sleep(0.01)
     return True
 
