@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, NamedTuple, Self, final, overload
+from typing import Any, Generic, Self, final, overload
 
 import attrs
 from typing_extensions import TypeVar
@@ -14,7 +14,7 @@ from webds.loader import Loader
 from webds.openers.schemes import SchemeOpener, as_opener, default_opener
 from webds.plan import Plan
 from webds.policy import Policy, PolicyLike
-from webds.sources.tar import Duplicates, MissingEnd, TarShards, TarSource, Urls
+from webds.sources.tar import TarShards, TarSource, Urls
 from webds.splitters import SplitByNodeAndWorker, as_splitter
 from webds.stages.base import Stage
 from webds.stages.batch import Batch, Unbatch
@@ -24,7 +24,7 @@ from webds.stages.flow import Repeat, Take
 from webds.stages.functions import Filter, Map, MapDict, MapTuple, Pipe
 from webds.stages.into import Into
 from webds.stages.shuffle import Shuffle
-from webds.tar import base_plus_ext
+from webds.tar import Duplicates, MissingEnd, base_plus_ext
 from webds.typing import KeyFunction, Sample, T, U
 
 __all__ = ["DatasetBuilder"]
@@ -108,13 +108,13 @@ class DatasetBuilder(Generic[T]):
                 duplicates=duplicates,
             )
         plan = Plan(source=source, splitter=SplitByNodeAndWorker(), policy=Policy.of(on_error))
-        self.__attrs_init__(plan)  # type: ignore[attr-defined]  # attrs makes it
+        object.__setattr__(self, "plan", plan)  # frozen: there is no other way in
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
         """Return the builder around ``plan``."""
         builder = cls.__new__(cls)
-        builder.__attrs_init__(plan)  # type: ignore[attr-defined]  # attrs makes it
+        object.__setattr__(builder, "plan", plan)
         return builder
 
     def _then(self, stage: Stage) -> DatasetBuilder[Any]:
@@ -356,12 +356,13 @@ class DatasetBuilder(Generic[T]):
         With the scheme ``"pipe"`` it also says that shell commands out of a manifest or list file are trusted.
         """
         source = self.plan.source
-        if not isinstance(source, TarShards) or not isinstance(source.opener, SchemeOpener):
+        opens = source.opener if isinstance(source, TarShards) else None
+        if not isinstance(source, TarShards) or not isinstance(opens, SchemeOpener):
             raise TypeError(
                 "with_opener adds to the default opener; this builder has an opener= or a Source of its own"
             )
         trusted = source.trust_commands or scheme == "pipe"
-        changed = attrs.evolve(source, opener=source.opener.with_opener(scheme, opener), trust_commands=trusted)
+        changed = attrs.evolve(source, opener=opens.with_opener(scheme, as_opener(opener)), trust_commands=trusted)
         return self._evolve(source=changed)
 
     def with_decoder(self, ext: str, decoder: Decoder[Any] | Callable[[Any], Any]) -> Self:

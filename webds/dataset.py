@@ -22,14 +22,14 @@ from webds.order import EpochClock
 from webds.plan import Plan
 from webds.policy import Guard, Handler, Ledger, Loss, Policy, reraise_exception
 from webds.shared import is_spawning
-from webds.sources.tar import MemberSource, MissingEnd, TarShards, TarSource, Urls
+from webds.sources.tar import MemberSource, TarShards, TarSource, Urls
 from webds.splitters import NoSplit, SplitByWorker, SplitExplicit
 from webds.stages.base import Run, Stage
 from webds.stages.fields import Decode, Rename, Select, ToTuple
 from webds.stages.flow import Repeat
 from webds.stages.functions import Map, MapDict, MapTuple, Pipe
 from webds.stages.shuffle import Shuffle
-from webds.tar import base_plus_ext
+from webds.tar import MissingEnd, base_plus_ext
 from webds.typing import KeyFunction, Place, Sample, U
 
 if TYPE_CHECKING:
@@ -61,13 +61,13 @@ def _rank() -> tuple[int, int]:
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def current_place(rank: tuple[int, int] | None = None) -> Place:
+def current_place(known_rank: tuple[int, int] | None = None) -> Place:
     """Return who is reading in this process.
 
     Args:
-        rank: rank and world size, where they are known; None finds them out.
+        known_rank: rank and world size, where they are known; None finds them out.
     """
-    rank, world_size = _rank() if rank is None else rank
+    rank, world_size = known_rank or _rank()
     info = torch.utils.data.get_worker_info()
     if info is None:
         return Place(rank, world_size)
@@ -113,6 +113,9 @@ class BaseDataset(torch.utils.data.IterableDataset[T_co], ABC, Generic[T_co]):
 
     def __init__(self, plan: Plan, selection: Selection) -> None:
         super().__init__()
+        self._start(plan, selection)
+
+    def _start(self, plan: Plan, selection: Selection) -> None:
         self._plan = plan
         self._bound = plan.bound(functools.partial(resolve_decoders, dict(plan.decoders)))
         self._selection = selection
@@ -348,13 +351,13 @@ class Dataset(BaseDataset[T_co]):
             plan = plan.then(Select(fields=tuple(suffixes)))
         if shuffle:
             plan = attrs.evolve(plan, shard_seed=0)
-        super().__init__(plan, Selection(prepare_for_worker, None, length))
+        self._start(plan, Selection(prepare_for_worker, None, length))
 
     @classmethod
     def of(cls, plan: Plan, selection: Selection | None = None) -> Dataset[Any]:
         """Return the dataset that runs ``plan``; what `DatasetBuilder.build` calls."""
         dataset = cls.__new__(cls)
-        BaseDataset.__init__(dataset, plan, selection or Selection())
+        dataset._start(plan, selection or Selection())
         return dataset
 
 

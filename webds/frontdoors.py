@@ -16,13 +16,13 @@ from webds.openers.schemes import as_opener, reader
 from webds.plan import Plan
 from webds.policy import Guard, Handler, Ledger, Policy, reraise_exception
 from webds.redaction import redact
-from webds.sources.tar import MissingEnd, Urls
+from webds.sources.tar import Urls
 from webds.splitters import NoSplit
 from webds.stages.base import Run
 from webds.stages.fields import Associate, Select, ToTuple
 from webds.stages.functions import MapTuple, Pipe
 from webds.stages.shuffle import Shuffle
-from webds.tar import base_plus_ext, read_samples
+from webds.tar import MissingEnd, base_plus_ext, read_samples
 from webds.typing import KeyFunction, Readable, Sample
 
 __all__ = ["WebDataset", "tariterator"]

@@ -87,7 +87,10 @@ class Plan:
     @functools.cached_property
     def fields(self) -> Fields:
         """The fields of the source that any stage looks at; None for all."""
-        return functools.reduce(lambda fields, stage: stage.wants(fields), reversed(self.stages), None)
+        fields: Fields = None
+        for stage in reversed(self.stages):
+            fields = stage.wants(fields)
+        return fields
 
     @functools.cached_property
     def names_url(self) -> bool:
@@ -103,7 +106,8 @@ class Plan:
         """
         shards = self.source.shards()
         if self.shard_seed is not None:
-            shards = [shards[i] for i in permutation(len(shards), self.shard_seed, key, "shards")]
+            order: list[int] = permutation(len(shards), self.shard_seed, key, "shards").tolist()
+            shards = [shards[i] for i in order]
         return self.splitter.split(shards, place)
 
     def run(self, run: Run) -> Iterator[Item]:
@@ -168,8 +172,8 @@ class Plan:
             if stopped:
                 return
         if not failed:
-            passed_over = stats.members - stats.members_used
-            run.check_not_empty("read", "the keys function", stats.samples, passed_over, stats.passed_over)
+            used = stats.members - stats.passed_over
+            run.check_not_empty("read", "the keys rule", used, stats.passed_over, stats.examples)
 
     def _open(self, shard: str, on_error: Callable[[Exception], bool] | None, stats: ReadStats) -> Iterator[Any]:
         if isinstance(self.source, RecoveringSource):
@@ -192,13 +196,13 @@ class Plan:
             )
         counts = dict(zip(self.source.shards(), self.source.counts(), strict=True))
         rank = place._replace(worker=0, num_workers=1)
-        n: int | None = sum(counts[shard] for shard in self.shards((0,), rank))
+        n = sum(counts[shard] for shard in self.shards((0,), rank))
         for stage in self.stages:
-            n = stage.length(n)
-            if n is None:
+            if (length := stage.length(n)) is None:
                 raise LengthError(
                     f"the number of values after {stage.name}({stage.describe()}) is not known beforehand"
                 )
+            n = length
         return n
 
     def explain(self) -> str:

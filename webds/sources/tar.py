@@ -13,14 +13,12 @@ from typing_extensions import override
 from webds.abc import Opener, Source
 from webds.errors import annotate
 from webds.sources.urls import expand_urls
-from webds.tar import ReadStats, base_plus_ext, iterate_members, read_samples
+from webds.tar import Duplicates, MissingEnd, ReadStats, base_plus_ext, read_files, read_samples
 from webds.typing import KeyFunction, Sample, T_co
 
-__all__ = ["Duplicates", "MemberSource", "MissingEnd", "TarShards", "TarSource", "Urls"]
+__all__ = ["MemberSource", "TarShards", "TarSource", "Urls"]
 
 Urls: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
-Duplicates: TypeAlias = Literal["error", "skip", "first", "last"]
-MissingEnd: TypeAlias = Literal["error", "accept"]
 
 
 @attrs.frozen(slots=False)
@@ -122,7 +120,7 @@ class MemberSource(TarShards[Any]):
     @override
     def read(self, shard: str, fields: Collection[str] | None = None, start: int = 0) -> Generator[Any]:
         with self.open(shard) as stream:
-            values: Iterable[Any] = iterate_members(stream, url=shard, missing_end=self.missing_end)
+            values: Iterable[Any] = read_files(stream, url=shard, missing_end=self.missing_end)
             for stage in self.stages:
                 values = stage(iter(values))
             for ordinal, value in enumerate(values):
