@@ -1,0 +1,116 @@
+"""The bytes of an archive in their order, fetched from a stream in large pieces."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from typing import Any, Final, final
+
+from webds.typing import Readable
+
+__all__ = ["Blocks"]
+
+PIECE: Final = 1 << 18
+"""Bytes asked of a stream at once: large against the cost of a call, small against the memory of a worker."""
+
+MAX_REQUEST: Final = 1 << 24
+"""Bytes asked of a stream at most. Many streams take the memory before they look whether there is that much."""
+
+
+@final
+class Blocks:
+    """Exact numbers of bytes out of a stream whose ``read`` may return fewer than asked for.
+
+    The stream is read only when what was read before is used up, so an error of the stream comes after all that
+    it delivered.
+
+    Args:
+        stream: positioned at the beginning of the archive.
+
+    Attributes:
+        offset: position in the archive of the next byte.
+    """
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream: Any = stream
+        # `read` of a buffered stream waits for all it is asked for, and if its source fails, what came is lost.
+        self._read = stream.read1 if isinstance(stream, io.BufferedReader) else stream.read
+        self._buffer = b""
+        self._used = 0
+        self._base = _position(stream)
+        self.offset = 0
+
+    def peek(self, size: int) -> bytes:
+        """Return the next ``size`` bytes, fewer at the end of the stream, and leave them there."""
+        parts = [self._buffer[self._used :]]
+        while (missing := size - sum(map(len, parts))) > 0 and (piece := self._read(max(PIECE, missing))):
+            parts.append(piece)
+        self._buffer, self._used = b"".join(parts), 0
+        return self._buffer[:size]
+
+    def take(self, size: int) -> bytes:
+        """Return the next ``size`` bytes, fewer at the end of the stream.
+
+        Memory is taken as data arrives, whatever ``size`` is.
+        """
+        end = self._used + size
+        if end <= len(self._buffer):
+            taken = self._buffer[self._used : end]
+            self._used = end
+            self.offset += size
+            return taken
+        parts = [self._buffer[self._used :]]
+        missing = size - len(parts[0])
+        self._buffer, self._used = b"", 0
+        while missing > 0 and (piece := self._read(min(max(PIECE, missing), MAX_REQUEST))):
+            parts.append(piece if len(piece) <= missing else piece[:missing])
+            if len(piece) > missing:
+                self._buffer, self._used = piece, missing
+            missing -= len(parts[-1])
+        self.offset += size - missing
+        return b"".join(parts)
+
+    def skip(self, size: int) -> int:
+        """Pass over the next ``size`` bytes, by a seek where that saves reading, and return how many there were."""
+        start = self.offset
+        target = start + size
+        buffered = len(self._buffer) - self._used
+        if self._base is not None and size > buffered + PIECE:
+            self._buffer, self._used = b"", 0
+            # One may seek beyond the end of a file: the last byte is read, which tells.
+            self._stream.seek(self._base + target - 1)
+            self.offset = target - 1
+            if not self.take(1):
+                self.offset = max(start, min(target, self._stream.seek(0, 2) - self._base))
+            return self.offset - start
+        while self.offset < target and self.take(min(PIECE, target - self.offset)):
+            pass
+        return self.offset - start
+
+    def unread(self) -> Readable:
+        """Return a stream of all the bytes that are left, for somebody else to read."""
+        return _Rest(self._buffer[self._used :], self._read)
+
+
+@final
+class _Rest:
+    """What was read ahead, and then the stream itself."""
+
+    def __init__(self, ahead: bytes, read: Callable[[int], bytes]) -> None:
+        self._ahead = ahead
+        self._read = read
+
+    def read(self, size: int = -1, /) -> bytes:
+        if not self._ahead:
+            return self._read(size)
+        end = len(self._ahead) if size < 0 else size
+        ahead, self._ahead = self._ahead[:end], self._ahead[end:]
+        return ahead
+
+
+def _position(stream: Any) -> int | None:
+    """Return where ``stream`` stands; None where it cannot seek."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        return int(stream.tell()) if stream.seekable() else None
+    return None
