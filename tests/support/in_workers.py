@@ -1,0 +1,66 @@
+"""Functions and classes that worker processes import, also those that are spawned: a lambda would not get there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch.utils.data
+from typing_extensions import override
+
+from webds.order import EpochClock, Turn
+
+__all__ = ["Turns", "as_is", "drop", "fails_on_three", "is_odd", "label", "pairs_of", "place_and"]
+
+
+class Turns(torch.utils.data.IterableDataset[tuple[int, Turn]]):
+    """Yields (worker, turn) ``n`` times, with the turn of this iteration."""
+
+    def __init__(self, n: int = 3) -> None:
+        super().__init__()
+        self.clock = EpochClock()
+        self.n = n
+
+    @override
+    def __iter__(self) -> Iterator[tuple[int, Turn]]:
+        info = torch.utils.data.get_worker_info()
+        worker = -1 if info is None else info.id
+        turn = self.clock.begin() if info is None else self.clock.begin(info.id, info.seed - info.id)
+        return iter([(worker, turn)] * self.n)
+
+
+def as_is(value: Any) -> Any:
+    return value
+
+
+def label(sample: dict[str, Any]) -> int:
+    """Return the number of a sample."""
+    return int(sample["cls"])
+
+
+def place_and(value: Any) -> tuple[int, Any]:
+    """Return which worker had the value, and the value."""
+    info = torch.utils.data.get_worker_info()
+    return (-1 if info is None else info.id), value
+
+
+def is_odd(value: int) -> bool:
+    return value % 2 == 1
+
+
+def drop(value: object) -> bool:
+    """Be false for everything."""
+    return False
+
+
+def fails_on_three(value: Any) -> Any:
+    """Raise for 3, and for samples of that number; all else comes back."""
+    if (label(value) if isinstance(value, dict) else value) == 3:
+        raise ArithmeticError("three is too much")
+    return value
+
+
+def pairs_of(values: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """Put neighbours together: a stage for ``pipe``."""
+    iterator = iter(values)
+    return zip(iterator, iterator, strict=False)
