@@ -135,19 +135,24 @@ def read(stream: Readable, n: int = 999999, infos: Infos = False) -> Arrays | tu
         stream ends before; with ``infos=True`` (arrays, infos).
 
     Raises:
-        DecodeError: these are no arrays in tenbin form, or the stream ends inside one; the offset counts from
-            where reading began. Or the infos differ.
+        DecodeError: these are no arrays in tenbin form, or the stream ends inside one; the offset is where
+            the array begins, counted from where reading began. Or the infos differ.
     """
     checkrange(n, 0, float("inf"), "n")
     return answer(*_read(_Stream(stream), n), infos)
 
 
 def _put(stream: Writable, data: bytes | memoryview) -> None:
-    """Write all of ``data``, also to an unbuffered file, which may take a part and say so."""
+    """Write all of ``data``, also to an unbuffered file, the only stream that may take less and say so."""
+    if not isinstance(stream, io.RawIOBase):
+        stream.write(data)
+        return
     rest = memoryview(data)
     while rest:
         count = stream.write(rest)
-        rest = rest[count if isinstance(count, int) else len(rest) :]
+        if not count:
+            raise BlockingIOError("an unbuffered stream takes no more bytes now")
+        rest = rest[count:]
 
 
 def _write(stream: Writable, encoded: list[Encoded]) -> None:

@@ -143,7 +143,7 @@ def _tensor_to_array(tensor: Any, torch: Any, index: int) -> npt.NDArray[Any]:
     try:
         array: npt.NDArray[Any] = tensor.detach().resolve_neg().numpy()
     except (RuntimeError, TypeError) as error:
-        raise EncodeError(f"array {index} is a tensor without data of its own: {error}") from error
+        raise EncodeError(f"array {index} is a tensor that gives no numpy array: {error}") from error
     return array
 
 
@@ -155,8 +155,8 @@ def _unsupported(name: str, index: int) -> str:
 
 def _to_array(value: object, index: int) -> npt.NDArray[Any]:
     """Return the numpy array that shares the memory of ``value``."""
-    torch = sys.modules.get("torch")  # where it was never imported, nothing is a tensor
-    if torch is not None and isinstance(value, torch.Tensor):
+    torch: Any = sys.modules.get("torch")  # where it was never imported, nothing is a tensor
+    if isinstance(value, getattr(torch, "Tensor", ())):
         return _tensor_to_array(value, torch, index)
     if isinstance(value, np.ma.MaskedArray):
         raise EncodeError(f"array {index} has a mask, which would be lost: fill it with .filled() first")
@@ -340,8 +340,11 @@ def answer(arrays: Arrays, names: list[str], infos: Infos | None) -> Arrays | tu
         return arrays, names
     if infos is not False and infos is not None:
         checktype(infos, (list, tuple), "infos")
-        if list(infos) != names:
-            raise DecodeError(f"infos {names!r}: expected {list(infos)!r}")
+        if len(infos) != len(names):
+            raise DecodeError(f"{len(names)} arrays: expected {len(infos)}, one for each info asked for")
+        for index, (name, expected) in enumerate(zip(names, infos, strict=True)):
+            if name != expected:
+                raise DecodeError(f"the info of array {index} is {name!r}: expected {expected!r}")
     return arrays
 
 
@@ -366,7 +369,7 @@ def decode_buffer(buf: Buffer, infos: Infos = False) -> Arrays | tuple[Arrays, l
         The arrays, little-endian; with ``infos=True`` (arrays, infos).
 
     Raises:
-        DecodeError: these are no arrays in tenbin form (the text says what is wrong, and at which offset), or
-            the infos differ.
+        DecodeError: these are no arrays in tenbin form (the text says what is wrong, the offset where
+            the array begins), or the infos differ.
     """
     return answer(*_decode(buf), infos)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket as socket_module
 from collections.abc import Sequence
 from typing import Any, Final, Literal, Protocol, overload
 
@@ -33,9 +34,9 @@ __all__ = [
 
 _SMALL: Final = 1 << 16
 
-# The values of MSG_EOR and MSG_NOTIFICATION, which the socket module does not have everywhere.
-_END_OF_RECORD: Final = 0x80
-_NOTIFICATION: Final = 0x8000
+# Flags of pysctp's messages. Where the module socket lacks one, its value on Linux.
+_END_OF_RECORD: Final[int] = getattr(socket_module, "MSG_EOR", 0x80)
+_NOTIFICATION: Final[int] = getattr(socket_module, "MSG_NOTIFICATION", 0x8000)
 
 
 class _ZmqSocket(Protocol):
