@@ -1,0 +1,305 @@
+"""Where the bytes of one archive go: a local file that appears when it is whole, a URL, or an open stream."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import secrets
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator
+from typing import BinaryIO, Final, final
+
+from typing_extensions import override
+
+from webds.errors import OpenError, WebdsError, WriteError
+from webds.openers.streams import open_error
+from webds.sinks.compression import Compressor
+from webds.typing import Buffer, Writable
+
+__all__ = [
+    "PARTIAL_GLOB",
+    "CompressedTarget",
+    "FileTarget",
+    "OpenedTarget",
+    "StreamTarget",
+    "Target",
+    "is_device",
+    "refuse_existing",
+    "remove_abandoned",
+    "write_all",
+]
+
+try:
+    import fcntl
+except ImportError:  # Windows does not let anybody remove a file that a writer has open
+    fcntl = None  # type: ignore[assignment]
+
+_TOKEN_BYTES: Final = 8
+PARTIAL_GLOB: Final = ".{name}." + "[0-9a-f]" * (2 * _TOKEN_BYTES) + ".part"
+"""Glob of the temporary files for the file ``name``: hidden, and of no extension that anybody reads."""
+
+_NO_FSYNC: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+
+
+class Target(ABC):
+    """Where the bytes of one archive go, open from its creation on."""
+
+    @abstractmethod
+    def write(self, data: Buffer) -> None:
+        """Write all of ``data``; after a failure, some of it may be written."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Make what was written a result. After a failure, `discard` is still to be called."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Give up what was written, as far as that can be done, without raising. Does nothing after `commit`."""
+
+
+def write_all(stream: Writable, data: Buffer) -> None:
+    """Write ``data`` to a stream that, unbuffered, may take less than it is given."""
+    taken = stream.write(data)
+    if taken is None and isinstance(stream, io.RawIOBase):
+        raise BlockingIOError("the stream is non-blocking and takes nothing now; webds needs one that waits")
+    if not isinstance(taken, int):
+        return
+    rest = memoryview(data).cast("B")
+    while 0 <= taken < len(rest):
+        rest = rest[taken:]
+        count = stream.write(rest)
+        if not isinstance(count, int) or count <= 0:
+            raise BlockingIOError(f"the stream took none of the last {len(rest)} bytes")
+        taken = count
+
+
+@contextlib.contextmanager
+def _located(url: str) -> Generator[None]:
+    """Make errors of the system say where they happened."""
+    failure: OpenError | None = None
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, WebdsError):
+            raise
+        failure = open_error("cannot write", url, error)
+    if failure is not None:
+        raise failure
+
+
+@final
+class FileTarget(Target):
+    """A local file, written under a temporary name beside it.
+
+    It gets its name when its content has reached the disk, so that a file under that name is whole even after
+    a power cut. There is no buffer of its own: a forked process has nothing that it could write a second time.
+
+    Args:
+        path: the final name.
+        overwrite: whether a file that has this name then is replaced.
+    """
+
+    def __init__(self, path: str, *, overwrite: bool = False) -> None:
+        self._url = path
+        # A link stays a link, and what it points to is written.
+        self._path = os.path.realpath(path)
+        folder, name = os.path.split(self._path)
+        self._temporary = os.path.join(folder, f".{name}.{secrets.token_hex(_TOKEN_BYTES)}.part")
+        self._overwrite = overwrite
+        self._pid = os.getpid()
+        with _located(self._url):
+            # Closed by commit or discard.
+            self._file = io.FileIO(self._temporary, "x")
+        _lock(self._file.fileno())
+
+    @override
+    def write(self, data: Buffer) -> None:
+        with _located(self._url):
+            write_all(self._file, data)
+
+    @override
+    def commit(self) -> None:
+        with _located(self._url):
+            _flush_to_disk(self._file.fileno())
+            if fcntl is None:
+                self._file.close()  # Windows renames no open file
+            # Elsewhere the lock is kept until the file has its name: nobody takes it for abandoned before.
+            if self._overwrite:
+                os.replace(self._temporary, self._path)
+            else:
+                self._publish()
+            self._file.close()
+
+    def _publish(self) -> None:
+        """Give the file its name unless there is one already, however late it came."""
+        try:
+            try:
+                os.link(self._temporary, self._path)
+            except FileExistsError:
+                raise
+            except OSError:
+                self._replace_reserved()  # a file system without links
+            else:
+                os.unlink(self._temporary)
+        except FileExistsError as error:
+            raise WriteError(
+                f"{self._url!r} came into being while it was written here; overwrite=True would replace it",
+                url=self._url,
+                stage="write",
+            ) from error
+
+    def _replace_reserved(self) -> None:
+        with open(self._path, "xb"):
+            pass
+        try:
+            os.replace(self._temporary, self._path)
+        except BaseException:
+            os.unlink(self._path)
+            raise
+
+    @override
+    def discard(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+        if self._pid == os.getpid():  # the file of a forked process is its parent's
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary)
+
+
+@final
+class OpenedTarget(Target):
+    """A stream that was opened for this archive and is closed after it.
+
+    A store or command at the other end may keep what it got before a `discard`: without end blocks, which tells
+    every reader that it is cut short.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    @override
+    def write(self, data: Buffer) -> None:
+        write_all(self._stream, data)
+
+    @override
+    def commit(self) -> None:
+        self._stream.close()
+
+    @override
+    def discard(self) -> None:
+        with contextlib.suppress(Exception):
+            self._stream.close()
+
+
+@final
+class StreamTarget(Target):
+    """A stream that its owner opened and will close."""
+
+    def __init__(self, stream: Writable) -> None:
+        self._stream = stream
+
+    @override
+    def write(self, data: Buffer) -> None:
+        write_all(self._stream, data)
+
+    @override
+    def commit(self) -> None:
+        flush: Callable[[], object] | None = getattr(self._stream, "flush", None)
+        if flush is not None:
+            flush()
+
+    @override
+    def discard(self) -> None:
+        pass
+
+
+@final
+class CompressedTarget(Target):
+    """A target whose bytes are compressed on the way. What is discarded has no end of the compressed stream."""
+
+    def __init__(self, target: Target, compressor: Compressor) -> None:
+        self._target = target
+        self._compressor = compressor
+
+    @override
+    def write(self, data: Buffer) -> None:
+        compressed = self._compressor.compress(data)
+        if compressed:
+            self._target.write(compressed)
+
+    @override
+    def commit(self) -> None:
+        self._target.write(self._compressor.flush())
+        self._target.commit()
+
+    @override
+    def discard(self) -> None:
+        self._target.discard()
+
+
+def is_device(path: str) -> bool:
+    """Return whether ``path`` is something to write into, not to replace: a device, a FIFO."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def refuse_existing(path: str, *, overwrite: bool) -> None:
+    """Raise an error if a file could not get the name ``path``.
+
+    Raises:
+        WriteError: there is a directory of that name, or a file and it is not to be overwritten.
+        OpenError: there is no directory to hold it.
+    """
+    target = os.path.realpath(path)
+    if os.path.isdir(target):
+        raise WriteError(f"{path!r} is a directory, not the name of a shard", url=path, stage="write")
+    if os.path.lexists(target) and not overwrite:
+        raise WriteError(f"{path!r} exists; overwrite=True replaces it", url=path, stage="write")
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise OpenError(f"cannot write {path!r}: there is no directory {folder!r}", url=path, stage="write")
+
+
+def remove_abandoned(path: str) -> bool:
+    """Remove a temporary file whose writer is gone.
+
+    Returns:
+        False if its writer is still at work, and the file stays. It stays too, with True, where the file system
+        cannot tell; an unfinished file does no harm but take space.
+    """
+    try:
+        if fcntl is None:
+            os.unlink(path)
+            return True
+        with open(path, "rb+") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+    except BlockingIOError:
+        return False
+    except PermissionError:
+        return fcntl is not None  # Windows refuses to remove what is open; elsewhere it is another user's
+    except OSError:
+        return True
+    return True
+
+
+def _lock(descriptor: int) -> None:
+    """Mark a file as being written until its descriptor is closed, by a crash at the latest."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _flush_to_disk(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network and user-space file systems have no such call; the others mean it.
+        if error.errno not in _NO_FSYNC:
+            raise
