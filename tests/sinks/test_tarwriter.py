@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import fsspec
 import pytest
 import zstandard
 from typing_extensions import Buffer, override
@@ -452,6 +453,30 @@ def test_a_pipe_gets_the_archive_and_its_failure_is_an_error(tmp_path: Path) -> 
     sink.write(sample())
     with pytest.raises(OpenError, match="broken"):
         sink.close()
+
+
+def test_a_store_gets_the_archive_when_it_is_whole() -> None:
+    store = fsspec.filesystem("memory")
+    for name in ("whole", "aborted"):
+        sink = TarWriter(f"memory://test_tarwriter/{name}.tar.gz")
+        sink.write(sample())
+        if name == "whole":
+            sink.close()
+        else:
+            sink.abort()
+    found = {name: store.cat_file(name) for name in store.find("/test_tarwriter")}
+    for name in found:
+        store.rm_file(name)
+    assert read(gzip.decompress(found["/test_tarwriter/whole.tar.gz"])) == {"a.txt": b"text"}
+    assert not found.get("/test_tarwriter/aborted.tar.gz"), "this store keeps the name, and nothing else"
+
+
+def test_what_is_only_read_refuses_the_first_sample() -> None:
+    sink = TarWriter("https://host.invalid/x.tar")
+    with pytest.raises(OpenError, match="only read") as caught:
+        sink.write(sample("k"))
+    assert (caught.value.key, caught.value.stage) == ("k", "write")
+    sink.abort()
 
 
 def test_standard_output_gets_the_archive() -> None:

@@ -173,8 +173,8 @@ class FileTarget(Target):
 class OpenedTarget(Target):
     """A stream that was opened for this archive and is closed after it.
 
-    A store or command at the other end may keep what it got before a `discard`: without end blocks, which tells
-    every reader that it is cut short.
+    It is given up with its ``abort``, if it has one. What the other end keeps all the same has no end blocks,
+    which tells every reader that it is cut short.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -190,8 +190,9 @@ class OpenedTarget(Target):
 
     @override
     def discard(self) -> None:
+        give_up: Callable[[], object] = getattr(self._stream, "abort", self._stream.close)
         with contextlib.suppress(Exception):
-            self._stream.close()
+            give_up()
 
 
 @final
