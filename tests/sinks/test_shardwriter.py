@@ -41,6 +41,13 @@ def pattern(folder: Path) -> str:
     return f"{folder}/x-%03d.tar"
 
 
+def fail_to_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+
 class TestShardWriterIsASink(SinkSuite[Sample]):
     @override
     def make_sink(self, folder: Path) -> Sink[Sample]:
@@ -279,6 +286,33 @@ def test_a_crash_while_overwriting_says_which_shards_are_old(tmp_path: Path) -> 
     assert keys(tmp_path) == [["10"], ["1"], ["2"]]
 
 
+def test_a_failed_post_at_close_still_removes_stale_shards(tmp_path: Path) -> None:
+    with ShardWriter(pattern(tmp_path), maxcount=1) as sink:
+        fill(sink, 0, 1, 2)
+
+    def post(name: str) -> None:
+        raise ConnectionError("upload failed")
+
+    sink = ShardWriter(pattern(tmp_path), overwrite=True, post=post)
+    fill(sink, 10)
+    with pytest.raises(ConnectionError):
+        sink.close()
+    assert keys(tmp_path) == [["10"]]
+
+
+def test_a_failure_while_overwriting_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ShardWriter(pattern(tmp_path), maxcount=1) as sink:
+        fill(sink, 0, 1, 2)
+    sink = ShardWriter(pattern(tmp_path), maxcount=1, overwrite=True)
+    fill(sink, 10)
+    fail_to_sync(monkeypatch)
+    with pytest.raises(OpenError):
+        fill(sink, 11)
+    with pytest.raises(WriteError), pytest.warns(RuntimeWarning, match="not everything was written"):
+        sink.close()
+    assert keys(tmp_path) == [["10"], ["1"], ["2"]]
+
+
 def test_resume_in_an_empty_folder_begins_at_the_start(tmp_path: Path) -> None:
     with ShardWriter(pattern(tmp_path), resume=True, start_shard=3) as sink:
         fill(sink, 0)
@@ -323,11 +357,7 @@ def test_resume_refuses_a_last_shard_that_is_not_whole(tmp_path: Path, cut: int,
 def test_after_a_failure_no_further_samples_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = ShardWriter(pattern(tmp_path), maxcount=2)
     fill(sink, 0, 1, 2)
-
-    def fail(descriptor: int) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(os, "fsync", fail)
+    fail_to_sync(monkeypatch)
     with pytest.raises(OpenError, match="Input/output error"):
         fill(sink, 3)
     monkeypatch.undo()

@@ -64,7 +64,10 @@ def test_gnu_tar_reads_the_names(tmp_path: Path) -> None:
     path = tmp_path / "names.tar"
     path.write_bytes(archive({name: name.encode() for name in names}))
     listing = subprocess.run(
-        ["tar", "--quoting-style=literal", "-tf", path], capture_output=True, check=True, env={**os.environ, "LC_ALL": "C.UTF-8"}
+        ["tar", "--quoting-style=literal", "-tf", path],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
     )
     assert listing.stdout.decode().splitlines() == names
     assert not listing.stderr
@@ -119,7 +122,10 @@ def test_members_over_eight_gibibytes_are_followed_by_the_next(tmp_path: Path, n
         assert after is not None
         assert after.read() == b"here"
     listed = subprocess.run(
-        ["tar", "--quoting-style=literal", "-tf", path], capture_output=True, check=True, env={**os.environ, "LC_ALL": "C.UTF-8"}
+        ["tar", "--quoting-style=literal", "-tf", path],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
     )
     assert listed.stdout.decode().splitlines() == [name, "after.txt"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, cast, final
@@ -20,7 +21,7 @@ __all__ = ["EncoderSpec", "SampleEncoder"]
 EncoderSpec: TypeAlias = bool | Callable[[Sample], Mapping[str, Any]] | Mapping[str, AnyEncoder] | None
 """What a writer takes as its ``encoder``; see `SampleEncoder`."""
 
-_UNSAFE: Final = ("\0", "\n", "\r")
+_UNSAFE: Final = re.compile(r"[\0\n\r]")
 
 
 @final
@@ -211,7 +212,7 @@ def _fault_of_key(key: str) -> str | None:
         )
     if key.startswith("/") or ".." in key.split("/"):
         return "leads out of the folder that the shard would be unpacked in"
-    if any(char in key for char in _UNSAFE):
+    if _UNSAFE.search(key):
         return "has a NUL or a line break in it"
     return None
 
@@ -223,7 +224,7 @@ def _is_internal(field: object) -> bool:
 def _check_field(key: str, field: object) -> None:
     if not isinstance(field, str):
         raise WriteError(f"a field's name must be a str, not {field!r}")
-    if not field or "/" in field or any(char in field for char in _UNSAFE):
+    if not field or "/" in field or _UNSAFE.search(field):
         raise WriteError(
             f"a field cannot be named {field!r}: names are not empty, and have no '/', NUL or line break", field=field
         )

@@ -34,6 +34,7 @@ class _TarOptions(TypedDict, total=False):
     mtime: int
 
 
+@final
 class ShardWriterOptions(_TarOptions, total=False):
     """The further keyword arguments of `ShardWriter`."""
 
@@ -215,11 +216,19 @@ class ShardWriter(Sink[Sample]):
         if self._ended:
             return
         self._ended = True
-        self.finish()
-        if self._failed:
-            raise WriteError(
-                "an earlier shard could not be finished; its samples are lost", url=self.pattern, stage="write"
-            )
+        try:
+            self.finish()
+            if self._failed:
+                raise WriteError(
+                    "an earlier shard could not be finished; its samples are lost", url=self.pattern, stage="write"
+                )
+        finally:
+            if self._failed:
+                self._say_left_over()
+            else:  # all samples are written, even if post raised
+                self._remove_left_over()
+
+    def _remove_left_over(self) -> None:
         for path in self._left_over():
             try:
                 os.unlink(path)
@@ -227,6 +236,16 @@ class ShardWriter(Sink[Sample]):
                 raise OpenError(
                     f"cannot remove {path!r}, a shard of an earlier run: {error}", url=path, stage="write"
                 ) from error
+
+    def _say_left_over(self) -> None:
+        left = self._left_over()
+        if left:
+            warnings.warn(
+                f"not everything was written: {self._names.name(self._last)!r} and those before it are new, but "
+                f"{len(left)} shards of an earlier run are still there, {left[0]!r} the first of them",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def _left_over(self) -> list[str]:
         """Return the shards of an earlier run that come after those of this one."""
@@ -242,14 +261,7 @@ class ShardWriter(Sink[Sample]):
         tar, self._tar = self._tar, None
         if tar is not None:
             tar.abort()
-        left = self._left_over()
-        if left:
-            warnings.warn(
-                f"the writer was aborted: {self._names.name(self._last)!r} and those before it are new, but "
-                f"{len(left)} shards of an earlier run are still there, {left[0]!r} the first of them",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+        self._say_left_over()
 
 
 def _check_whole(path: str) -> None:

@@ -61,19 +61,19 @@ class Target(ABC):
 
 
 def write_all(stream: Writable, data: Buffer) -> None:
-    """Write ``data`` to a stream that, unbuffered, may take less than it is given."""
+    """Write all of ``data``, also to a raw stream, which may take a part at a time.
+
+    What other streams return is left alone: compressors return how much came out of them.
+    """
     taken = stream.write(data)
-    if taken is None and isinstance(stream, io.RawIOBase):
-        raise BlockingIOError("the stream is non-blocking and takes nothing now; webds needs one that waits")
-    if not isinstance(taken, int):
+    if not isinstance(stream, io.RawIOBase):
         return
     rest = memoryview(data).cast("B")
-    while 0 <= taken < len(rest):
+    while isinstance(taken, int) and 0 < taken < len(rest):
         rest = rest[taken:]
-        count = stream.write(rest)
-        if not isinstance(count, int) or count <= 0:
-            raise BlockingIOError(f"the stream took none of the last {len(rest)} bytes")
-        taken = count
+        taken = stream.write(rest)
+    if taken != len(rest):
+        raise BlockingIOError(f"the stream took none of the last {len(rest)} bytes; it must be one that waits")
 
 
 @contextlib.contextmanager
