@@ -63,7 +63,8 @@ class TarWriter(Sink[Sample]):
         encoder: how values become bytes. True: by the extension of the field, from the default table. A dict
             extension → `webds.abc.Encoder` or function of the value: the same, with these entries coming
             first. A callable: gets a copy of the sample and returns a dict whose values are bytes. False: all
-            values must be bytes. Values that are bytes-like are always stored as they are.
+            values must be bytes. Values that are bytes-like are always stored as they are. (A `SampleEncoder`
+            is all this, made before, and has its own ``keep_meta``.)
         keep_meta: whether fields that begin with ``_`` are stored (as UTF-8, under their name). Otherwise they
             are left out, and a warning says so once. They must be str (or bytes) in either case. Fields such as
             ``__key__`` or ``__url__`` are never stored.
