@@ -23,9 +23,10 @@ from webds.errors import DecodeError
 
 Array = NDArray[Any]
 
-NAMES = (
-    "l8 rgb8 rgba8 l rgb rgba torchl8 torchrgb8 torchrgba8 torchl torchrgb torch torchrgba pill pil pilrgb pilrgba"
-).split()
+NAMES = [
+    "l8", "rgb8", "rgba8", "l", "rgb", "rgba", "torchl8", "torchrgb8", "torchrgba8", "torchl", "torchrgb", "torch",
+    "torchrgba", "pill", "pil", "pilrgb", "pilrgba",
+]  # fmt: skip
 HEIGHT, WIDTH = 16, 24
 RNG = np.random.default_rng(11)
 GREY = RNG.integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)
@@ -36,6 +37,7 @@ INDICES = RNG.integers(0, 7, (HEIGHT, WIDTH), dtype=np.uint8)
 BITS = RNG.integers(0, 2, (HEIGHT, WIDTH), dtype=np.uint8)
 DEEP = RNG.integers(0, 65536, (HEIGHT, WIDTH), dtype=np.uint16)
 DEEP[0, :5] = 0, 128, 129, 257, 65535
+OPAQUE = np.full((HEIGHT, WIDTH), 255, np.uint8)
 BLOCKS = RNG.integers(0, 256, (HEIGHT // 8, WIDTH // 8, 4), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
 """CMYK that a jpg keeps exactly: every block of 8 x 8 pixels has one colour."""
 
@@ -54,6 +56,10 @@ def palette_image() -> Image.Image:
 
 def rgb_of(grey: Array) -> Array:
     return np.stack([grey, grey, grey], axis=-1)
+
+
+def where(opaque: Array) -> Array:
+    return opaque.astype(np.uint8) * np.uint8(255)
 
 
 def luma(rgb: Array) -> Array:
@@ -75,7 +81,7 @@ class Case:
     name: str
     data: bytes
     rgb: Array
-    alpha: Array = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    alpha: Array = OPAQUE
     deep: Array | None = None
 
 
@@ -85,7 +91,7 @@ CASES = [
     Case("RGB", saved(Image.fromarray(COLOUR)), COLOUR),
     Case("RGBA", saved(Image.fromarray(np.dstack([COLOUR, ALPHA]))), COLOUR, ALPHA),
     Case("P", saved(palette_image()), PALETTE[INDICES]),
-    Case("P-one-transparent", saved(palette_image(), transparency=3), PALETTE[INDICES], np.uint8(255) * (INDICES != 3)),
+    Case("P-one-transparent", saved(palette_image(), transparency=3), PALETTE[INDICES], where(INDICES != 3)),
     Case(
         "P-many-transparent",
         saved(palette_image(), transparency=bytes([0, 50, 255, 7, 200, 255, 1])),
@@ -95,14 +101,14 @@ CASES = [
     Case("P-gif", saved(palette_image(), "GIF"), PALETTE[INDICES]),
     Case("P-bmp", saved(palette_image(), "BMP"), PALETTE[INDICES]),
     Case("L-transparent-grey", saved(Image.fromarray(GREY), transparency=int(GREY[0, 0])), rgb_of(GREY),
-         np.uint8(255) * (GREY != GREY[0, 0])),
+         where(GREY[0, 0] != GREY)),
     Case("RGB-transparent-colour", saved(Image.fromarray(COLOUR), transparency=tuple(COLOUR[0, 0].tolist())), COLOUR,
-         np.uint8(255) * (COLOUR != COLOUR[0, 0]).any(-1)),
+         where((COLOUR[0, 0] != COLOUR).any(-1))),
     Case("1", saved(Image.fromarray(BITS.astype(bool))), rgb_of(BITS * np.uint8(255))),
     Case("1-pbm", saved(Image.fromarray(BITS.astype(bool)), "PPM"), rgb_of(BITS * np.uint8(255))),
     Case("I;16-png", saved(Image.fromarray(DEEP)), rgb_of(np.rint(DEEP / 257).astype(np.uint8)), deep=DEEP),
     Case("I;16-png-transparent", saved(Image.fromarray(DEEP), transparency=257),
-         rgb_of(np.rint(DEEP / 257).astype(np.uint8)), np.uint8(255) * (DEEP != 257), DEEP),
+         rgb_of(np.rint(DEEP / 257).astype(np.uint8)), where(DEEP != 257), DEEP),
     Case("I;16-tif", saved(Image.fromarray(DEEP), "TIFF"), rgb_of(np.rint(DEEP / 257).astype(np.uint8)), deep=DEEP),
     Case("I;16B-tif", saved(Image.fromarray(DEEP.astype(">u2")), "TIFF"), rgb_of(np.rint(DEEP / 257).astype(np.uint8)),
          deep=DEEP),
@@ -167,7 +173,7 @@ def test_the_specifications_are_the_seventeen_in_their_order() -> None:
 def test_names_of_specifications_are_case_insensitive_and_unknown_ones_list_the_known() -> None:
     assert ImageSpec.parse("TorchRGB8") is IMAGE_SPECS["torchrgb8"]
     assert ImageCodec("RGBA8") == ImageCodec("rgba8") == ImageCodec(IMAGE_SPECS["rgba8"])
-    with pytest.raises(ValueError, match="'bgr'.*l8, rgb8, rgba8, l, rgb.*pilrgba"):
+    with pytest.raises(ValueError, match=r"'bgr'.*l8, rgb8, rgba8, l, rgb.*pilrgba"):
         ImageSpec.parse("bgr")
     with pytest.raises(ValueError, match="'bgr'"):
         ImageCodec("bgr")

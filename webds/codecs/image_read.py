@@ -177,12 +177,12 @@ def _check_coverage(image: Any) -> None:
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     """Return the image in mode L, RGB or RGBA."""
+    if image.mode in ("La", "RGBa"):  # alpha is multiplied in, and convert knows one way out only
+        image = image.convert(image.mode.upper())
     if mode == "RGBA":
         return image if image.mode == mode else image.convert(mode)
     # Without alpha no colour is transparent. It would live on in the image's metadata otherwise.
     image.info.pop("transparency", None)
-    if image.mode in ("La", "RGBa"):
-        image = image.convert(image.mode.upper())
     if image.mode in ("P", "PA"):
         # A palette is a way to store colours: the same colours stored otherwise give the same grey.
         image = image.convert("RGB")

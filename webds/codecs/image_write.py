@@ -55,7 +55,7 @@ FORMATS: Final[Mapping[str, _Format]] = MappingProxyType({
     "tif": _TIFF,
     "tiff": _TIFF,
     "bmp": _Format("BMP", ("1", "L", "P", "RGB")),
-    "gif": _Format("GIF", ("L", "P", "RGB", "RGBA")),
+    "gif": _Format("GIF", ("L", "P", "LA", "RGB", "RGBA")),
 })  # fmt: skip
 """Extension → the format that is written."""
 
@@ -139,7 +139,7 @@ def _to_uint8(array: _Array) -> _Array:
 def _fit(image: Image.Image, extension: str) -> Image.Image:
     modes = FORMATS[extension].modes
     image = _plain(image, extension)
-    if extension == "gif" and image.mode in ("P", "RGB", "RGBA"):
+    if extension == "gif" and image.mode in ("P", "LA", "RGB", "RGBA"):  # Pillow would leave colours out
         return _with_palette(image)
     if image.mode in modes:
         return image
