@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Callable
 from typing import Any, Final, final
@@ -38,7 +37,8 @@ class Blocks:
         self._read = stream.read1 if isinstance(stream, io.BufferedReader) else stream.read
         self._buffer = b""
         self._used = 0
-        self._base = _position(stream)
+        self._seekable, self._base = _position(stream)
+        self._length: int | None = None
         self.offset = 0
 
     def peek(self, size: int) -> bytes:
@@ -74,19 +74,22 @@ class Blocks:
     def skip(self, size: int) -> int:
         """Pass over the next ``size`` bytes, by a seek where that saves reading, and return how many there were."""
         start = self.offset
-        target = start + size
-        buffered = len(self._buffer) - self._used
-        if self._base is not None and size > buffered + PIECE:
+        if size > PIECE and (end := self._end()) is not None:
             self._buffer, self._used = b"", 0
-            # One may seek beyond the end of a file: the last byte is read, which tells.
-            self._stream.seek(self._base + target - 1)
-            self.offset = target - 1
-            if not self.take(1):
-                self.offset = max(start, min(target, self._stream.seek(0, 2) - self._base))
-            return self.offset - start
-        while self.offset < target and self.take(min(PIECE, target - self.offset)):
+            self.offset = max(start, min(start + size, end))
+            self._stream.seek(self._base + self.offset)
+        while (missing := start + size - self.offset) > 0 and self.take(min(PIECE, missing)):
             pass
         return self.offset - start
+
+    def _end(self) -> int | None:
+        """Return where the archive ends; None where the stream cannot seek."""
+        if self._length is None and self._seekable:
+            try:
+                self._length = int(self._stream.seek(0, 2)) - self._base
+            except (OSError, ValueError):
+                self._seekable = False
+        return self._length
 
     def unread(self) -> Readable:
         """Return a stream of all the bytes that are left, for somebody else to read."""
@@ -109,8 +112,9 @@ class _Rest:
         return ahead
 
 
-def _position(stream: Any) -> int | None:
-    """Return where ``stream`` stands; None where it cannot seek."""
-    with contextlib.suppress(AttributeError, OSError, ValueError):
-        return int(stream.tell()) if stream.seekable() else None
-    return None
+def _position(stream: Any) -> tuple[bool, int]:
+    """Return whether ``stream`` can seek, and where it stands."""
+    try:
+        return (True, int(stream.tell())) if stream.seekable() else (False, 0)
+    except (AttributeError, OSError, ValueError):
+        return False, 0

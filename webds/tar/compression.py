@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, Protocol, TypeAlias, final
@@ -19,8 +17,8 @@ _INPUT: Final = 1 << 16
 _OUTPUT: Final = 1 << 14
 """Bytes decompressed at once. What a decompressor made in the call that meets damage is lost, so not too many."""
 
-_ZSTD_INPUT: Final = 1 << 12
-"""Compressed bytes given to zstd at once. It has no limit for its output; this many make 128 MiB at the worst."""
+_ZSTD_INPUT: Final = 1 << 11
+"""Compressed bytes given to zstd at once. It has no limit for its output; this many make 64 MiB at the worst."""
 
 _XZ_MEMORY: Final = 1 << 29
 """Bytes that an xz stream may make its decompressor take; ``xz -9`` needs 65 MiB."""
@@ -56,7 +54,7 @@ def decompressed(stream: Readable, compression: Compression) -> Readable:
         by something else. All that could be decompressed comes before the error.
 
     Raises:
-        MissingExtraError: zst, and the package zstandard is not installed.
+        MissingExtraError: zst, and the package zstandard is not installed; or a Python without bz2 or lzma.
     """
     return _Decompressed(_pieces(_Source(stream), compression, _codec(compression)))
 
@@ -132,10 +130,19 @@ def _codec(compression: Compression) -> _Codec:
     """Return how to make a decompressor, and what it raises at damaged data."""
     if compression == "gz":
         return _Inflate, zlib.error
-    if compression == "bz2":
-        return bz2.BZ2Decompressor, OSError
-    if compression == "xz":
-        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY), lzma.LZMAError
+    try:
+        if compression == "bz2":
+            import bz2  # noqa: PLC0415 - some Pythons are built without
+
+            return bz2.BZ2Decompressor, OSError
+        if compression == "xz":
+            import lzma  # noqa: PLC0415 - some Pythons are built without
+
+            return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY), lzma.LZMAError
+    except ImportError as error:
+        raise MissingExtraError(
+            f"reading a shard compressed with {compression} needs a module that this Python was built without: {error}"
+        ) from error
     try:
         import zstandard  # noqa: PLC0415 - an optional package
     except ImportError as error:

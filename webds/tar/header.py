@@ -6,6 +6,7 @@ Sources: POSIX.1-2017, "pax Interchange Format" and "ustar Interchange Format"; 
 
 from __future__ import annotations
 
+import codecs
 from typing import Final
 
 import attrs
@@ -198,6 +199,14 @@ def describe(block: bytes) -> str:
         return "an HTML page"
     if text.startswith((b"<?xml", b"<error")):
         return "an XML document"
-    if text and all(byte >= 0x20 or byte in b"\t\n\r" for byte in text):
+    if _is_text(text):
         return "a JSON document" if text.startswith((b"{", b"[")) else "text"
     return "unrecognised data"
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        text, _ = codecs.utf_8_decode(data, "strict", False)  # the last character may be cut in two
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and all(char.isprintable() or char in "\t\n\r" for char in text)

@@ -178,7 +178,7 @@ class Members:
     def _refuse_end(self, block: bytes, at: int) -> NoReturn:
         """Raise the error of a stream that ends with a block that is not whole, or before the end marker."""
         if at == 0 and block.strip(b"\0"):
-            raise TarFormatError(f"{describe(block)}, not a tar archive", offset=0)
+            raise TarFormatError(f"{describe(block)}, not a tar archive: it has only {len(block)} bytes", offset=0)
         if block:
             raise TarFormatError(f"the archive ends {len(block)} bytes into a block: it was cut short", offset=at)
         if not at:

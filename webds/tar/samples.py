@@ -15,7 +15,7 @@ from webds.tar.members import Member, Members, MissingEnd
 from webds.tar.naming import base_plus_ext, is_metadata
 from webds.typing import UNREAD, KeyFunction, Readable, Sample
 
-__all__ = ["Duplicates", "MemberSource", "ReadStats", "group_samples", "read_samples"]
+__all__ = ["Duplicates", "MemberReader", "ReadStats", "group_samples", "read_samples"]
 
 Duplicates: TypeAlias = Literal["error", "skip", "first", "last"]
 """What becomes of a sample that has a field twice: an error, left out, or with the first or the last value.
@@ -28,7 +28,7 @@ _RESERVED: Final = ("__key__", "__url__")
 _EXAMPLES: Final = 10
 
 
-class MemberSource(Protocol):
+class MemberReader(Protocol):
     """Members in their order, as `webds.tar.members.Members` gives them."""
 
     @property
@@ -63,11 +63,6 @@ class ReadStats:
     passed_over: int = 0
     examples: list[str] = attrs.field(factory=list)
     left_out: int = 0
-
-    @property
-    def recognised_nothing(self) -> bool:
-        """Whether there were members, and none of them belonged to a sample."""
-        return self.members > 0 and self.passed_over == self.members
 
 
 @attrs.define
@@ -136,7 +131,7 @@ def read_samples(
 
 
 def group_samples(
-    members: MemberSource,
+    members: MemberReader,
     *,
     url: str = "",
     keys: KeyFunction = base_plus_ext,
@@ -183,7 +178,7 @@ class _Grouping:
         self._delivered = 0
         self._stopped = False
 
-    def run(self, members: MemberSource, keys: KeyFunction) -> Iterator[Sample]:
+    def run(self, members: MemberReader, keys: KeyFunction) -> Iterator[Sample]:
         failure: Exception | None = None
         while failure is None:
             try:
@@ -216,7 +211,7 @@ class _Grouping:
         finally:
             failure = None  # its traceback refers to this frame
 
-    def _next(self, members: MemberSource, keys: KeyFunction) -> tuple[str, str, Member] | None:
+    def _next(self, members: MemberReader, keys: KeyFunction) -> tuple[str, str, Member] | None:
         """Return key, field and member of the next member that belongs to a sample; None at the end."""
         stats = self._stats
         while (member := next(members, None)) is not None:
