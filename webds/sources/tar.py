@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
-from typing import Any, BinaryIO, Literal, Self, TypeAlias, final
+from typing import Any, BinaryIO, Self, TypeAlias, final
 
 import attrs
 from typing_extensions import override
@@ -51,7 +51,7 @@ class TarShards(Source[T_co]):
     def with_shards(self, urls: Sequence[str]) -> Self:
         """Return the source with these shards, taken as they are."""
         source = attrs.evolve(self, urls=list(urls))
-        source.__dict__["_expanded"] = list(urls)
+        object.__setattr__(source, "_expanded", list(urls))  # what it would be expanded to
         return source
 
     def open(self, shard: str) -> BinaryIO:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import attrs
@@ -16,25 +16,36 @@ __all__ = ["Shuffle", "bytes_held"]
 
 def bytes_held(value: Any) -> int:
     """Estimate how much memory a value holds, in bytes: that of its buffers, and something for each object."""
+    return _held(value, set())
+
+
+def _held(value: Any, seen: set[int]) -> int:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return 64 + memoryview(value).nbytes
     if isinstance(value, str):
         return 64 + len(value)
-    if isinstance(value, Mapping):
-        return 64 + sum(bytes_held(part) for part in value.values())
-    if isinstance(value, (tuple, list)):
-        return 64 + sum(map(bytes_held, value))
     nbytes = getattr(value, "nbytes", None)
     if isinstance(nbytes, int):
         return 128 + nbytes
     size = getattr(value, "size", None)
     if isinstance(size, tuple) and hasattr(value, "getbands"):  # a Pillow image
         return 128 + size[0] * size[1] * len(value.getbands())
+    if id(value) in seen:  # it contains itself
+        return 64
+    seen.add(id(value))
+    return 64 + sum(_held(part, seen) for part in _parts(value))
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    if isinstance(value, (tuple, list)):
+        return value
     inner = getattr(value, "__dict__", None)
     if inner:
-        return 64 + sum(bytes_held(part) for part in inner.values())
+        return list(inner.values())
     slots = getattr(type(value), "__slots__", ())
-    return 64 + sum(bytes_held(getattr(value, name, None)) for name in slots if isinstance(name, str))
+    return [getattr(value, name, None) for name in slots if isinstance(name, str)]
 
 
 @attrs.frozen(kw_only=True)
@@ -67,7 +78,15 @@ class Shuffle(Stage):
         sizes: list[int] = []
         held = 0
         target = self.size if self.initial is None else min(self.initial, self.size)
-        items = upstream(run)
+        waiting: set[int] = set()
+
+        def wait() -> None:
+            """Note what is in the buffer at the end of a pass: the pass is over when the last of it has left."""
+            waiting.update(map(id, buffer))
+            if not waiting:
+                run.pass_over()
+
+        items = upstream(run.watched_by(wait))
         for item in items:
             buffer.append(item)
             if self.max_bytes is not None:
@@ -90,7 +109,12 @@ class Shuffle(Stage):
                     held -= sizes[chosen]
                     sizes[chosen] = sizes[-1]
                     sizes.pop()
-                yield _take(buffer, chosen)
+                leaving = _take(buffer, chosen)
+                yield leaving
+                if waiting:
+                    waiting.discard(id(leaving))
+                    if not waiting:
+                        run.pass_over()
         while buffer:
             yield _take(buffer, (next(random) * len(buffer)) >> 64)
 

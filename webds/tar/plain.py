@@ -23,6 +23,7 @@ _PAX: Final = ord("x")
 _TIME_ONLY: Final = re.compile(rb"(\d\d) mtime=[^\n]*\n\0*")
 _GNU_MAGIC: Final = np.frombuffer(b"ustar  \0", np.uint8)
 _OCTAL_WEIGHTS: Final = (8 ** np.arange(5, -1, -1)).astype(np.uint32)
+_EVEN: Final = np.uint64(0x00FF00FF00FF00FF)
 
 
 class Plain(NamedTuple):
@@ -143,10 +144,20 @@ def _sums_fit(blocks: NDArray[np.uint8]) -> NDArray[np.bool_]:
     field = blocks[:, 148:156]
     digits = field[:, :6] - np.uint8(48)
     claimed = digits.astype(np.uint32) @ _OCTAL_WEIGHTS
-    sums = blocks.sum(axis=1, dtype=np.uint32) - field.sum(axis=1, dtype=np.uint32) + np.uint32(8 * 0x20)
+    sums = _sums(blocks) - field.sum(axis=1, dtype=np.uint32) + np.uint32(8 * 0x20)
     ends: Any = (field[:, 6:] & 0xDF) == 0  # NUL or space
     fits: NDArray[np.bool_] = (claimed == sums) & (digits <= 7).all(axis=1) & ends.all(axis=1)
     return fits
+
+
+def _sums(blocks: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Return the sum of the bytes of each block.
+
+    Eight bytes are added at a time, as four numbers of 16 bits in a word: 128 bytes of at most 255 fit into each.
+    """
+    words = blocks.view(np.uint64)
+    lanes = ((words & _EVEN) + ((words >> np.uint64(8)) & _EVEN)).sum(axis=1)
+    return lanes.view(np.uint16).reshape(-1, 4).sum(axis=1, dtype=np.uint32)
 
 
 def _names(members: NDArray[np.uint8], count: int) -> tuple[int, list[str]]:
