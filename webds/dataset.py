@@ -74,6 +74,7 @@ def current_place(known_rank: tuple[int, int] | None = None) -> Place:
     return Place(rank, world_size, info.id, info.num_workers)
 
 
+@final
 @attrs.frozen
 class Stats:
     """What a dataset has to tell of its iterations so far, in all workers.
@@ -87,6 +88,7 @@ class Stats:
     counts: dict[str, dict[str, int]]
 
 
+@final
 @attrs.define
 class Selection:
     """How an older front door chooses shards.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, final, runtime_checkable
 
 import attrs
 
@@ -48,6 +48,7 @@ class RecoveringSource(Protocol):
         ...
 
 
+@final
 @attrs.frozen(kw_only=True)
 class Plan:
     """Everything that a builder was told.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, final
 
 from typing_extensions import Buffer, TypeVar, override
 
@@ -44,6 +44,7 @@ T_contra = TypeVar("T_contra", contravariant=True)
 SampleT = TypeVar("SampleT", bound=Sample)
 
 
+@final
 class Place(NamedTuple):
     """Who is reading: one worker of one rank.
 

@@ -33,6 +33,7 @@ _CONNECTIONS: Final = 32  # kept for each host
 _IDENTITY: Final = {"Accept-Encoding": "identity", "User-Agent": "webds"}
 
 
+@final
 @attrs.frozen
 class Request:
     """What is asked of a server.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, final
 
 import attrs
 from typing_extensions import override
@@ -31,6 +31,7 @@ def _first(sample: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
     return next((name for name in names if is_there(sample, name)), None)
 
 
+@final
 @attrs.frozen(kw_only=True)
 class Decode(EachStage):
     """Decodes the fields that are still bytes, each by the decoder of its extension.
@@ -93,6 +94,7 @@ class Decode(EachStage):
         return f"{spec}; {', '.join(shown) or 'no field that is looked at has a decoder'}"
 
 
+@final
 @attrs.frozen(kw_only=True)
 class Select(EachStage):
     """Keeps some fields and drops the samples that have none of them."""
@@ -135,6 +137,7 @@ class Select(EachStage):
         return ", ".join(self.fields)
 
 
+@final
 @attrs.frozen(kw_only=True)
 class Rename(EachStage):
     """Makes samples of the fields named, under new names.
@@ -188,6 +191,7 @@ class Rename(EachStage):
         return ", ".join(f"{new}={old}" for new, old in self.fields.items()) + rest
 
 
+@final
 @attrs.frozen(kw_only=True)
 class Associate(EachStage):
     """Merges into each sample what a table has for its key."""
@@ -222,6 +226,7 @@ class Associate(EachStage):
         return name_of(self.table) if callable(self.table) else f"a table of {len(self.table)} keys"
 
 
+@final
 @attrs.frozen(kw_only=True)
 class ToTuple(EachStage):
     """Makes a tuple of some fields.

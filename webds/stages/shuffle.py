@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import attrs
 from typing_extensions import override
@@ -48,6 +48,7 @@ def _parts(value: Any) -> Iterable[Any]:
     return [getattr(value, name, None) for name in slots if isinstance(name, str)]
 
 
+@final
 @attrs.frozen(kw_only=True)
 class Shuffle(Stage):
     """Holds values back in a buffer, and hands out one drawn from it for each that comes in.

@@ -7,7 +7,7 @@ Sources: POSIX.1-2017, "pax Interchange Format" and "ustar Interchange Format"; 
 from __future__ import annotations
 
 import codecs
-from typing import Final
+from typing import Final, final
 
 import attrs
 
@@ -47,6 +47,7 @@ MAX_SIZE: Final = 1 << 60
 _OCTAL: Final = b"01234567"
 
 
+@final
 @attrs.frozen
 class Header:
     """What a header says, as far as reading data needs it.

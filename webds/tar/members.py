@@ -36,6 +36,7 @@ _WITHOUT_DATA: Final = (b"1", b"2", b"3", b"4", b"5", b"6")
 """Links, devices, directories, FIFOs. Whatever size they state (links that of their file), no data follows."""
 
 
+@final
 @attrs.frozen
 class Member:
     """A regular file in an archive.

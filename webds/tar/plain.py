@@ -9,7 +9,7 @@ equal. Nothing of the check is left out: the sum of each header is compared with
 from __future__ import annotations
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ _OCTAL_WEIGHTS: Final = (8 ** np.arange(5, -1, -1)).astype(np.uint32)
 _EVEN: Final = np.uint64(0x00FF00FF00FF00FF)
 
 
+@final
 class Plain(NamedTuple):
     """Plain members that follow one another in a buffer.
 

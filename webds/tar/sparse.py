@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, final
 
 import attrs
 
@@ -24,6 +24,7 @@ MAX_HOLES: Final = 1 << 30
 Map: TypeAlias = Sequence[tuple[int, int]]
 
 
+@final
 @attrs.frozen
 class Sparse:
     """How a member with holes is stored.

@@ -17,7 +17,7 @@ import math
 import struct
 import sys
 from collections.abc import Sequence
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, overload
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +85,7 @@ class AnyArray(Protocol):
         ...
 
 
+@final
 class Header(NamedTuple):
     """What the header of an array says.
 
@@ -101,6 +102,7 @@ class Header(NamedTuple):
     info: str
 
 
+@final
 class Encoded(NamedTuple):
     """An array that has passed all checks, ready to be written.
 
