@@ -1,0 +1,37 @@
+"""What importing the package loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+LAZY = {"torch", "PIL", "av", "fsspec", "msgpack", "pytest", "soundfile", "urllib3", "zmq", "zstandard"}
+TORCH_LAYERS = {"testing", "frontdoors", "builder", "loader", "dataset", "ray", "report"}
+LOADED = f"import sys; print(*({LAZY} & sys.modules.keys()))"
+EVERY_LOWER_MODULE = f"""
+import importlib, pathlib, webds
+folder = pathlib.Path(webds.__file__).parent
+names = [".".join(("webds", *path.relative_to(folder).with_suffix("").parts)) for path in folder.rglob("*.py")]
+for name in names:
+    parts = name.split(".")
+    if parts[1] not in {TORCH_LAYERS} and not parts[-1].startswith("__"):
+        importlib.import_module(name)
+"""
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return which of the lazy packages a new process has loaded after ``code``."""
+    run = subprocess.run([sys.executable, "-c", f"{code}\n{LOADED}"], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+def test_importing_the_package_loads_nothing_heavy_or_optional() -> None:
+    assert loaded_by("import webds") == set()
+
+
+def test_importing_any_module_below_the_dataset_loads_nothing_heavy_or_optional() -> None:
+    assert loaded_by(EVERY_LOWER_MODULE) == set()
+
+
+def test_the_test_would_notice() -> None:
+    assert loaded_by("import PIL, pytest") == {"PIL", "pytest"}
