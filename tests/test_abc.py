@@ -49,7 +49,7 @@ def test_a_contract_cannot_be_instantiated(contract: type[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("contract", "verb"), [(contract, verb) for contract, verbs in VERBS.items() for verb in verbs]
+    ("contract", "verb"), [(contract, verb) for contract, verbs in VERBS.items() for verb in sorted(verbs)]
 )
 def test_a_subclass_that_lacks_a_verb_cannot_be_instantiated(contract: type[Any], verb: str) -> None:
     with pytest.raises(TypeError, match=f"abstract.*{verb}"):
