@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,14 +72,17 @@ class Turn:
 class EpochClock:
     """Counts the iterations of a dataset, also those that DataLoader workers do on copies of it.
 
-    The count lives in a file that worker processes share. A worker that starts to iterate joins the newest run
-    of its DataLoader iterator, told by the base seed that torch draws for each, unless it is in that already:
-    then it opens the next epoch (a persistent worker iterating again). So each iteration has one number for
-    all workers, under fork and spawn, with persistent workers and after an early end.
+    The count lives in a file that worker processes share. The workers of one DataLoader iterator, told by the
+    base seed that torch draws for it, have their runs in common: the first time a worker iterates belongs to the
+    first of these runs, the second time (a persistent worker) to the second, whichever worker comes first, and a
+    run that is not there yet is opened. So each iteration has one number for all workers, under fork and spawn,
+    with persistent workers, after an early end, and with workers that are slow to start.
     """
 
     def __init__(self) -> None:
         self._file = SharedFile(json.dumps({"next": 0, "opened": 0, "runs": []}).encode())
+        self._pid = os.getpid()
+        self._last: dict[tuple[int, int | None], tuple[int, int]] = {}
 
     def set(self, epoch: int) -> None:
         """Make the next iteration that begins, in any process, epoch ``epoch``."""
@@ -96,22 +100,36 @@ class EpochClock:
         """
         with self._file.locked():
             state = self._load()
-            if worker is not None:
-                for run in reversed(state["runs"]):
-                    if run["seed"] == base_seed:
-                        if worker in run["seen"]:
-                            break
-                        run["seen"].append(worker)
-                        self._save(state)
-                        return Turn(run["epoch"], run["id"])
-            turn = Turn(state["next"], None if worker is None else state["opened"])
-            state["next"] += 1
-            if worker is not None:
-                run = {"id": turn.run, "seed": base_seed, "epoch": turn.epoch, "seen": [worker], "flow": {}}
-                state["runs"] = [*state["runs"], run][-_RUNS_KEPT:]
-                state["opened"] += 1
+            if worker is None:
+                epoch = state["next"]
+                self._save(state | {"next": epoch + 1})
+                return Turn(epoch)
+            run = self._join(state, worker, base_seed)
             self._save(state)
-            return turn
+            return Turn(run["epoch"], run["id"])
+
+    def _join(self, state: dict[str, Any], worker: int, base_seed: int | None) -> dict[str, Any]:
+        """Return the run that a worker begins, entered in it; ``first`` is that of its iterator, ``n`` counts on."""
+        if self._pid != os.getpid():
+            self._pid, self._last = os.getpid(), {}
+        last = self._last.get((worker, base_seed))
+        first, n = (None, 0) if last is None else (last[0], last[1] + 1)
+        found: dict[str, Any] | None = None
+        for run in reversed(state["runs"]):
+            if run["seed"] == base_seed and run["n"] == n and first in (None, run["first"]):
+                # Whoever seeds torch before each epoch gives several iterators one seed: then it is the newest.
+                found = None if worker in run["seen"] else run
+                break
+        if found is None:
+            opened = state["opened"]
+            first = opened if first is None else first
+            found = {"id": opened, "seed": base_seed, "first": first, "n": n, "epoch": state["next"], "seen": []}
+            found["flow"] = {}
+            state["runs"] = [*state["runs"], found][-_RUNS_KEPT:]
+            state |= {"opened": opened + 1, "next": state["next"] + 1}
+        found["seen"].append(worker)
+        self._last[worker, base_seed] = (found["first"], n)
+        return found
 
     def gather(
         self, turn: Turn, stage: str, place: Place, kept: int, dropped: int, names: list[str]
