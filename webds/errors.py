@@ -52,17 +52,40 @@ __all__ = [
     "WebdsError",
     "WriteError",
     "annotate",
+    "place_of",
 ]
 
-_MARK: Final = re.compile(r"\[webds: (?P<place>\{.*?\})\]")
+_MARK: Final = re.compile(r"\[webds: (?P<place>\{.*\})\]")
+_TYPES: Final[dict[str, type]] = {"url": str, "key": str, "field": str, "offset": int, "stage": str}
 
 
 def _mark(place: dict[str, Any]) -> str:
-    """Write what is known of ``place`` so that `_MARK` finds it again in any text around it."""
+    """Write what is known of ``place`` so that `_split` finds it again at the end of any text."""
     known = {name: value for name, value in place.items() if value is not None}
-    # A "]" of a key is escaped, so that the first "}]" is the mark's end.
-    text = json.dumps(known, ensure_ascii=False).replace("]", "\\u005d")
+    # Brackets of a key are escaped, so that the last "[webds: {" begins the mark and the first "}]" ends it.
+    text = json.dumps(known, ensure_ascii=False, default=str).replace("[", "\\u005b").replace("]", "\\u005d")
     return f"[webds: {text}]" if known else ""
+
+
+def _unmark(mark: str) -> dict[str, Any]:
+    """Return the place that `_mark` wrote; nothing for a text that only looks like it, as anybody's key may."""
+    found = _MARK.fullmatch(mark)
+    try:
+        place = json.loads(found["place"]) if found else {}
+    except (ValueError, RecursionError):
+        place = {}
+    return {name: place[name] for name, kind in _TYPES.items() if isinstance(place.get(name), kind)}
+
+
+def _split(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the message and the place of an error's text, or of a traceback that ends with it."""
+    start = text.rfind("[webds: {")
+    end = text.find("}]", start) + 2
+    place = _unmark(text[start:end]) if 0 <= start < end else {}
+    rest = text[end:].strip()
+    if not place or "Traceback (most recent call last):" in rest:  # the mark is not this error's but its cause's
+        return text, {}
+    return f"{text[:start].rstrip()}\n{rest}".rstrip(), place  # what follows are notes
 
 
 class WebdsError(Exception):
@@ -95,12 +118,10 @@ class WebdsError(Exception):
         offset: int | None = None,
         stage: str | None = None,
     ) -> None:
-        place: dict[str, Any] = {"url": url, "key": key, "field": field, "offset": offset, "stage": stage}
-        found = max(_MARK.finditer(message), key=re.Match.start, default=None)
-        if found is not None and all(value is None for value in place.values()):
-            place |= json.loads(found["place"])
-        self.message = redact(message if found is None else message[: found.start()].rstrip())
-        self._set(place)
+        message, place = _split(message)
+        self.message = redact(message)
+        new = {"url": url, "key": key, "field": field, "offset": offset, "stage": stage}
+        self._set({name: place.get(name) if value is None else value for name, value in new.items()})
 
     def _set(self, place: dict[str, Any]) -> None:
         if place["url"] is not None:
@@ -131,7 +152,8 @@ class WebdsError(Exception):
 
     @override
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self),)
+        notes: list[str] = getattr(self, "__notes__", [])
+        return (type(self), (str(self),), {"__notes__": notes}) if notes else (type(self), (str(self),))
 
 
 class TarFormatError(WebdsError, tarfile.ReadError):
@@ -202,9 +224,25 @@ class MissingExtraError(WebdsError, ImportError):
 def annotate(
     error: BaseException, *, url: str | None = None, key: str | None = None, field: str | None = None, stage: str
 ) -> None:
-    """Say where ``error`` happened: as attributes of a `WebdsError`, as a note on anybody else's exception."""
+    """Say where ``error`` happened: as attributes of a `WebdsError`, as a note on anybody else's exception.
+
+    The innermost word counts: what is known already stays.
+    """
     if isinstance(error, WebdsError):
         error.locate(url=url, key=key, field=field, stage=stage)
         return
-    if not any(_MARK.match(note) for note in getattr(error, "__notes__", ())):
-        error.add_note(_mark({"stage": stage, "url": None if url is None else redact(url), "key": key, "field": field}))
+    place = {"stage": stage, "url": None if url is None else redact(url), "key": key, "field": field}
+    notes: list[str] = getattr(error, "__notes__", [])
+    for i, note in enumerate(notes):
+        if _unmark(note):
+            notes[i] = _mark(place | place_of(error))
+            return
+    error.add_note(_mark(place))
+
+
+def place_of(error: BaseException) -> dict[str, Any]:
+    """Return what is known of where ``error`` happened: any of ``url, key, field, offset, stage``."""
+    if isinstance(error, WebdsError):
+        names = ("url", "key", "field", "offset", "stage")
+        return {name: value for name in names if (value := getattr(error, name)) is not None}
+    return next(filter(None, map(_unmark, getattr(error, "__notes__", ()))), {})

@@ -6,11 +6,11 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
-from webds.errors import ErrorBudgetError, WebdsError, annotate
+from webds.errors import ErrorBudgetError, WebdsError, annotate, place_of
 from webds.redaction import redact
 from webds.shared import SharedFile
 from webds.typing import Origin
@@ -228,10 +228,10 @@ class Guard:
         if warns:
             self._warn(error, stage)
         batch = [_first(part) for part in origin] if origin and isinstance(origin[0], tuple) else [(url, key)]
-        known: Any = error if isinstance(error, WebdsError) else None
-        text = redact(f"{type(error).__name__}: {known.message if known else error}")
-        stage, field = (known.stage or stage, known.field or field) if known else (stage, field)
-        where = [(url or (known and known.url), key or (known and known.key)) for url, key in batch]
+        known = place_of(error)
+        text = redact(f"{type(error).__name__}: {error.message if isinstance(error, WebdsError) else error}")
+        stage, field = known.get("stage", stage), known.get("field", field)
+        where = [(url or known.get("url"), key or known.get("key")) for url, key in batch]
         self.ledger.record(*(Loss(stage, url and redact(url), key, field, text) for url, key in where))
         budget = self.policy.max_errors
         if budget is not None and (passed := len(self.ledger)) > budget:
