@@ -60,12 +60,11 @@ def _collate(values: Sequence[Any], path: str) -> Any:
         return list(values)
     if isinstance(first, (bool, int, float, complex)):
         _same_type(values, path, (bool, int, float, complex))
-        dtype = torch.float64 if kind is float else None
-        if kind in (int, float) and {type(value) for value in values} == {int, float}:
-            return torch.tensor([float(value) for value in values], dtype=torch.float64)
+        widest = next((kind for kind in (complex, float) if any(isinstance(value, kind) for value in values)), None)
+        dtype = {complex: torch.complex128, float: torch.float64, None: None}[widest]
         try:
-            return torch.tensor(values, dtype=torch.complex128 if kind is complex else dtype)
-        except (RuntimeError, OverflowError) as error:
+            return torch.tensor(values, dtype=dtype)
+        except (RuntimeError, OverflowError, ValueError) as error:
             raise _fail(f"numbers that fit no tensor: {error}", path) from error
     if isinstance(first, (tuple, list)):
         return _collate_sequences(values, path)
