@@ -63,6 +63,7 @@ class _Attribute:
     """One attribute of the class: from which field, by which decoders, of which type."""
 
     name: str
+    parameter: str
     names: tuple[str, ...]
     type: Any
     decoder: Any
@@ -70,30 +71,30 @@ class _Attribute:
     table: Mapping[str, Decoder[Any]] = attrs.field(factory=dict[str, Decoder[Any]])
 
 
-def _required(cls: type) -> dict[str, bool]:
-    """Return the attributes that the constructor of ``cls`` takes, and whether each must be given."""
+def _parameters(cls: type) -> list[tuple[str, str, bool]]:
+    """Return, of the attributes that the constructor of ``cls`` takes: name, parameter, whether it must be given."""
     if attrs.has(cls):
-        return {a.name: a.default is attrs.NOTHING for a in attrs.fields(cls) if a.init}
+        return [(a.name, a.alias or a.name, a.default is attrs.NOTHING) for a in attrs.fields(cls) if a.init]
     if dataclasses.is_dataclass(cls):
         missing = dataclasses.MISSING
-        return {f.name: f.default is f.default_factory is missing for f in dataclasses.fields(cls) if f.init}
+        return [(f.name, f.name, f.default is f.default_factory is missing) for f in dataclasses.fields(cls) if f.init]
     names: Sequence[str] | None = getattr(cls, "_fields", None)
     if issubclass(cls, tuple) and names is not None:
         defaults: Mapping[str, Any] = getattr(cls, "_field_defaults", {})
-        return {name: name not in defaults for name in names}
+        return [(name, name, name not in defaults) for name in names]
     raise TypeError(f"into({cls.__name__}): expected an attrs class, a dataclass or a NamedTuple")
 
 
 def _attributes(cls: type) -> tuple[_Attribute, ...]:
     hints = typing.get_type_hints(cls, include_extras=True)
     found: list[_Attribute] = []
-    for name, required in _required(cls).items():
+    for name, parameter, required in _parameters(cls):
         hint = hints.get(name, Any)
         spec = FieldSpec(name)
         if typing.get_origin(hint) is Annotated:
             spec = next((part for part in hint.__metadata__ if isinstance(part, FieldSpec)), spec)
             hint = hint.__origin__
-        found.append(_Attribute(name, alternatives(spec.names), hint, spec.decoder, required))
+        found.append(_Attribute(name, parameter, alternatives(spec.names), hint, spec.decoder, required))
     return tuple(found)
 
 
@@ -135,7 +136,7 @@ class Into(EachStage):
             for attribute in attributes:
                 value = self._value(sample, attribute)
                 if value is not _REQUIRED:
-                    values[attribute.name] = value
+                    values[attribute.parameter] = value
             return cls(**values)
 
         return make
