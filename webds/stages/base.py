@@ -54,6 +54,8 @@ class Run:
         clock: where workers add up what they dropped.
         passes: of each enclosing repetition, which pass this is.
         checks_empty: whether it is an error when everything is dropped.
+        watchers: called when a repetition has gone through everything before it for the first time, and all
+            that came of it has left the stages in between.
     """
 
     guard: Guard
@@ -62,6 +64,16 @@ class Run:
     clock: EpochClock | None = None
     passes: tuple[int, ...] = ()
     checks_empty: bool = True
+    watchers: tuple[Callable[[], None], ...] = ()
+
+    def watched_by(self, *watchers: Callable[[], None]) -> Run:
+        """Return the run with just these watchers, for what comes before a stage."""
+        return attrs.evolve(self, watchers=watchers)
+
+    def pass_over(self) -> None:
+        """Tell the watchers."""
+        for watcher in self.watchers:
+            watcher()
 
     @property
     def key(self) -> tuple[int, ...]:
@@ -174,7 +186,24 @@ def run_each(stages: list[tuple[EachStage, str]], upstream: Upstream, run: Run) 
     failed = [0] * len(functions)
     shapes: list[set[str]] = [set() for _ in functions]
     kept = 0
-    for origin, value in upstream(run):
+    judged = over = False
+
+    def judge() -> None:
+        """Raise if a stage dropped everything; end a repetition of which nothing gets through at this place."""
+        nonlocal judged, over
+        if judged:
+            return
+        judged = True
+        for step, (stage, label) in enumerate(stages):
+            if stage.drops:
+                through = kept + sum(dropped[step + 1 :]) + sum(failed[step + 1 :])
+                how = f"{stage.name}({stage.describe()})"
+                run.check_not_empty(label, how, through, dropped[step], shapes[step])
+        over = any(dropped) and not any(failed) and not kept
+
+    for origin, value in upstream(run.watched_by(judge, *run.watchers)):
+        if over:
+            return
         before = value
         step = 0
         try:
@@ -194,10 +223,7 @@ def run_each(stages: list[tuple[EachStage, str]], upstream: Upstream, run: Run) 
             continue
         kept += 1
         yield origin, value
-    for step, (stage, label) in enumerate(stages):
-        if stage.drops:
-            through = kept + sum(dropped[step + 1 :]) + sum(failed[step + 1 :])
-            run.check_not_empty(label, f"{stage.name}({stage.describe()})", through, dropped[step], shapes[step])
+    judge()
 
 
 def alternatives(field: str) -> tuple[str, ...]:

@@ -35,7 +35,8 @@ class Batch(Stage):
     @override
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
         guard = run.guard.using(self.policy)
-        items = upstream(run)
+        due: list[None] = []
+        items = upstream(run.watched_by(lambda: due.append(None)))
         while chunk := list(islice(items, self.n)):
             if len(chunk) < self.n and not self.partial:
                 return
@@ -50,6 +51,10 @@ class Batch(Stage):
                 continue
             del values
             yield origins, batch
+            del batch
+            if due:
+                due.clear()
+                run.pass_over()
 
     @override
     def length(self, n: int) -> int | None:

@@ -43,7 +43,7 @@ class Take(Stage):
 class Repeat(Stage):
     """Goes through everything before it again and again; shuffles differ from one pass to the next.
 
-    A pass that yields nothing is the last.
+    A pass that yields nothing is the last; so is the first one, if stages behind it drop all that comes of it.
     """
 
     name: ClassVar[str] = "repeat"
@@ -58,6 +58,8 @@ class Repeat(Stage):
                 yield item
             if empty:
                 return
+            if i == 0:
+                run.pass_over()
 
     @override
     def wants(self, fields: Fields) -> Fields:

@@ -88,7 +88,9 @@ class MapDict(EachStage):
             result = dict(sample)
             for field, f in fs:
                 if field not in result:
-                    raise FieldError(f"map_dict: the sample has no field {field!r}; it has {_listed(sample)}")
+                    raise FieldError(
+                        f"map_dict: the sample has no field {field!r}; it has {_listed(sample)}", field=field
+                    )
                 try:
                     result[field] = f(result[field])
                 except Exception as error:
@@ -171,10 +173,17 @@ class Pipe(Stage):
         where = f"after pipe {name_of(self.stage)}"
         last: list[Any] = [None]
 
+        passing: list[Exception] = []
+
         def bare() -> Iterator[Any]:
-            for origin, value in upstream(run):
-                last[0] = origin
-                yield value
+            try:
+                # How much the function holds back is not known, so no pass is reported to what comes after it.
+                for origin, value in upstream(run.watched_by()):
+                    last[0] = origin
+                    yield value
+            except Exception as error:
+                passing.append(error)
+                raise
 
         results: Iterator[Any] | None = None
         ordinal = 0
@@ -186,9 +195,11 @@ class Pipe(Stage):
             except StopIteration:
                 return
             except Exception as error:
-                if run.guard.using(self.policy).handle(error, self.name, last[0]):
-                    return  # a generator that raised is over: nothing more can come from it
-                return
+                if any(error is known for known in passing):
+                    passing.clear()
+                    raise  # it was dealt with where it happened
+                run.guard.using(self.policy).handle(error, self.name, last[0])
+                return  # a generator that raised is over: nothing more can come from it
             yield (where, ordinal, None), value
             ordinal += 1
 

@@ -29,7 +29,7 @@ def _held(value: Any, seen: set[int]) -> int:
         return 128 + nbytes
     size = getattr(value, "size", None)
     if isinstance(size, tuple) and hasattr(value, "getbands"):  # a Pillow image
-        return 128 + size[0] * size[1] * len(value.getbands())
+        return 128 + int(size[0] * size[1] * len(value.getbands()))
     if id(value) in seen:  # it contains itself
         return 64
     seen.add(id(value))
