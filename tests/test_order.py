@@ -106,6 +106,13 @@ def test_a_worker_that_begins_again_opens_the_next_epoch_and_the_others_join() -
     assert [clock.begin(worker, 1234).epoch for worker in order] == [0, 0, 1, 1, 2, 2]
 
 
+def test_a_worker_that_is_late_takes_part_in_every_epoch_of_its_iterator() -> None:
+    """After an early break, a persistent worker can begin its second iteration before another begins its first."""
+    clock = EpochClock()
+    order = [0, 0, 1, 2, 1, 0, 2, 2, 1]
+    assert [clock.begin(worker, 1234).epoch for worker in order] == [0, 1, 0, 0, 1, 2, 1, 2, 2]
+
+
 def test_loader_iterators_that_run_at_once_have_epochs_of_their_own() -> None:
     clock = EpochClock()
     epochs = [clock.begin(worker, seed).epoch for seed, worker in [(1, 0), (2, 0), (2, 1), (1, 1)]]
