@@ -179,6 +179,7 @@ class _Grouping:
         self._stopped = False
 
     def run(self, members: MemberReader, keys: KeyFunction) -> Iterator[Sample]:
+        """Yield the samples. What goes wrong is kept until those that were complete before have been yielded."""
         failure: Exception | None = None
         while failure is None:
             try:
@@ -256,7 +257,7 @@ class _Grouping:
         elif field in _RESERVED:
             self._blame(part, f"has a field {field!r}, and that name is taken", field, member)
         elif field in part.sample and self._duplicates in ("error", "skip"):
-            part.left_out = self._duplicates == "skip"
+            part.left_out = self._duplicates == "skip" and part.fault is None
             self._blame(part, f"has the field {shown(field)} twice", field, member)
         elif field not in part.sample or self._duplicates == "last":
             part.sample[field] = UNREAD
@@ -265,8 +266,9 @@ class _Grouping:
         return False
 
     def _blame(self, part: _Part, text: str, field: str, member: Member) -> None:
-        """Remember what is wrong with a sample; the first thing counts."""
+        """Remember what is wrong with a sample; the first thing counts. Its content is of no use any more."""
         part.fault = part.fault or (text, field, member.offset)
+        part.sample = dict.fromkeys(part.sample, UNREAD)
 
     def _finish(self) -> None:
         """Put the sample at hand among those that are complete."""
