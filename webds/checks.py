@@ -40,7 +40,11 @@ def checkcallable(value: object, msg: str = "") -> None:
 
 def checkmember(value: V, values: Container[V], msg: str = "") -> None:
     """Raise `ValueError` unless ``value`` is one of ``values``."""
-    if value not in values:
+    try:
+        found = value in values
+    except TypeError:  # a set does not look for what cannot be hashed, nor a string for numbers
+        found = False
+    if not found:
         _fail(value, f"one of {values!r}", msg)
 
 
@@ -52,7 +56,11 @@ def checknotnone(value: object, msg: str = "") -> None:
 
 def checkrange(value: OrderedT, lo: OrderedT, hi: OrderedT, msg: str = "") -> None:
     """Raise `ValueError` unless ``lo <= value <= hi``."""
-    if not (lo <= value <= hi):
+    try:
+        inside = bool(lo <= value <= hi)
+    except TypeError:  # a text is not between two numbers
+        inside = False
+    if not inside:
         _fail(value, f"a value from {lo!r} to {hi!r}", msg)
 
 

@@ -85,7 +85,7 @@ def _split(text: str) -> tuple[str, dict[str, Any]]:
     rest = text[end:].strip()
     if not place or "Traceback (most recent call last):" in rest:  # the mark is not this error's but its cause's
         return text, {}
-    return f"{text[:start].rstrip()}\n{rest}".rstrip(), place  # what follows are notes
+    return "\n".join(filter(None, (text[:start].rstrip(), rest))), place  # what follows are notes
 
 
 class WebdsError(Exception):

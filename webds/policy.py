@@ -142,7 +142,7 @@ class Ledger:
 
     def record(self, *losses: Loss) -> None:
         """Write down ``losses``."""
-        lines = (json.dumps(attrs.astuple(loss)) + "\n" for loss in losses)
+        lines = (json.dumps(attrs.astuple(loss), default=str) + "\n" for loss in losses)
         self._file.append("".join(lines).encode())
 
     def losses(self) -> list[Loss]:
@@ -161,15 +161,20 @@ class Ledger:
         return {stage: dict(urls) for stage, urls in counts.items()}
 
 
+def _samples(origin: Origin) -> list[Origin]:
+    """Return the origins of all samples in a batch, or in a batch of batches; of one sample, its own."""
+    if origin and isinstance(origin[0], tuple):
+        return [one for part in origin for one in _samples(part)]
+    return [origin]
+
+
 def _first(origin: Origin | None) -> tuple[str | None, str | None]:
     """Return URL and key of an origin; of a batch's, those of its first sample and how many more there are."""
-    if not origin:
+    first, *more = _samples(origin or ())
+    if not first:
         return None, None
-    if isinstance(origin[0], tuple):
-        url, key = _first(origin[0])
-        return url, key if len(origin) == 1 or key is None else f"{key} (and {len(origin) - 1} more)"
-    url, _, key = origin
-    return url, key
+    url, _, key = first
+    return url, f"{key} (and {len(more)} more)" if more and key is not None else key
 
 
 class Guard:
@@ -227,7 +232,7 @@ class Guard:
         go_on = _WARNING.get(self.policy.handler, self.policy.handler)(error)
         if warns:
             self._warn(error, stage)
-        batch = [_first(part) for part in origin] if origin and isinstance(origin[0], tuple) else [(url, key)]
+        batch = [(url, key)] if origin is None else [_first(one) for one in _samples(origin)]
         known = place_of(error)
         text = redact(f"{type(error).__name__}: {error.message if isinstance(error, WebdsError) else error}")
         stage, field = known.get("stage", stage), known.get("field", field)
@@ -242,8 +247,8 @@ class Guard:
         return go_on
 
     def _warn(self, error: Exception, stage: str) -> None:
-        """Warn of the first few errors of a kind, then of each tenth, hundredth, …, so that a log stays readable."""
+        """Warn of the first few errors of a kind, then of the tenth, hundredth, …, so that a log stays readable."""
         self._seen[stage, type(error)] += 1
         seen = self._seen[stage, type(error)]
-        if seen <= 3 or (seen >= 10 and not str(seen).strip("0").lstrip("1")):
+        if seen <= 3 or (seen >= 10 and str(seen).rstrip("0") == "1"):
             _warn(error, f" ({seen} such errors so far; not all are shown)" if seen >= 3 else "")

@@ -7,17 +7,23 @@ from typing import Final
 
 __all__ = ["redact"]
 
-_USERINFO: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*://)[^/\s'\"@?#]*@")
-_QUERY: Final = re.compile(r"(?P<path>(?:[A-Za-z][A-Za-z0-9+.\-]*://|/)[^\s'\"?]*)\?[^\s'\"]*=[^\s'\"]*")
+# Texts come from files and servers too, so no pattern may take more than linear time: what repeats is bounded
+# where a match could begin at every character.
+
+_SCHEME: Final = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]{0,31}://)"
+_USERINFO: Final = re.compile(_SCHEME + r"[^/\s'\"?#]*@")
+# A secret key that was not percent-encoded may hold a slash; a port is followed by one, too.
+_RAW_USERINFO: Final = re.compile(_SCHEME + r"[^\s'\"/@\[\]?#:]{1,256}:(?!:|\d*(?:[/?#\s'\"]|$))[^\s'\"]{0,1024}@")
+_WORD: Final = re.compile(r"[^\s'\"]+")
+_VALUE: Final = r"(?:(?P<quote>['\"])[^'\"]*|[^\s'\"&;|]+)"
 _HEADER: Final = re.compile(
-    r"(?P<name>(?:proxy-)?authorization|x-[a-z-]*(?:token|key)|cookie)(?P<sep>\s*[:=]\s*)[^'\"\n]+", re.IGNORECASE
+    r"(?P<name>(?:authorization|x-[a-z-]{0,64}(?:token|key)|cookie)['\"]?\s*[:=]\s*['\"]?)[^'\"\n]+", re.IGNORECASE
 )
-_ASSIGNED: Final = re.compile(
-    r"(?P<name>[\w-]*(?:password|passwd|secret|token|api[-_]?key|access[-_]?key|signature|credential)[\w-]*)"
-    r"(?P<sep>\s*[=:]\s*|\s+)(?P<quote>['\"]?)[^\s'\"&;|]+",
-    re.IGNORECASE,
-)
-_OPTION: Final = re.compile(r"(?P<name>(?:^|\s)(?:-u|--user|--proxy-user)(?:\s+|=))(?P<quote>['\"]?)[^\s'\"]+")
+_KEYS: Final = r"(?:api|access|account|private|shared|storage)[-_]?key"
+_NAMES: Final = rf"(?:pass(?:word|wd|phrase)|secret|token|{_KEYS}|signature|credential)"
+_ASSIGNED: Final = re.compile(rf"(?P<name>{_NAMES}[\w-]{{0,64}}['\"]?\s*[=:]\s*){_VALUE}", re.IGNORECASE)
+_FLAG: Final = re.compile(rf"(?P<name>(?<![^\s'\"])--?[\w-]{{0,64}}{_NAMES}[\w-]{{0,64}}\s+){_VALUE}", re.IGNORECASE)
+_USER: Final = re.compile(rf"(?P<name>(?<!\S)(?:(?:-u|-U|--user|--proxy-user)(?:\s+|=)|-[uU](?=[^\s=:]+:))){_VALUE}")
 _BEARER: Final = re.compile(r"(?P<name>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=\-]{8,}", re.IGNORECASE)
 
 
@@ -32,25 +38,21 @@ def redact(text: str) -> str:
         text: a URL, a ``pipe:`` command or a message.
 
     Returns:
-        The text, safe to show.
+        The text, safe to show. What is safe already stays as it is.
     """
     if "://" in text:
         text = _USERINFO.sub(r"\g<scheme>***@", text)
+        text = _RAW_USERINFO.sub(r"\g<scheme>***@", text)
     if "?" in text:
-        text = _QUERY.sub(r"\g<path>?***", text)
-    text = _HEADER.sub(r"\g<name>\g<sep>***", text)
-    if " " in text or "=" in text:
-        text = _OPTION.sub(r"\g<name>\g<quote>***", text)
-        text = _BEARER.sub(r"\g<name>***", text)
-        text = _assigned(text)
-    return text
+        text = _WORD.sub(_without_query, text)
+    text = _HEADER.sub(r"\g<name>***", text)
+    for pattern in (_ASSIGNED, _FLAG, _USER):
+        text = pattern.sub(lambda match: f"{match['name']}{match['quote'] or ''}***", text)
+    return _BEARER.sub(r"\g<name>***", text)
 
 
-def _assigned(text: str) -> str:
-    """Hide what follows ``token=``, ``--password `` and their like; prose such as "the token is" stays."""
-
-    def hide(match: re.Match[str]) -> str:
-        plain_word = match["sep"].isspace() and not match["name"].startswith("-")
-        return match[0] if plain_word else f"{match['name']}{match['sep']}{match['quote']}***"
-
-    return _ASSIGNED.sub(hide, text)
+def _without_query(word: re.Match[str]) -> str:
+    """Hide the query of a URL or path; a question mark may also be a glob's."""
+    path, mark, query = word[0].partition("?")
+    is_query = ("=" in query and "/" in path) or (query and ("http://" in path or "https://" in path))
+    return f"{path}{mark}***" if is_query else word[0]

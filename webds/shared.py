@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import tempfile
 import threading
 from collections.abc import Generator
 from multiprocessing import reduction
 from multiprocessing.context import get_spawning_popen
-from typing import Any
+from typing import Any, Final
 
 from typing_extensions import override
 
@@ -26,12 +27,19 @@ def is_spawning() -> bool:
     return get_spawning_popen() is not None
 
 
+_LENGTH: Final = struct.Struct("<q")
+
+
 class SharedFile:
     """Bytes that this process and its children see alike.
 
     A forked process inherits the descriptor, a spawned one is handed it while it is started. A plain pickle
     holds a copy of the content, from which an independent file is made. The kernel drops the file with its
-    last descriptor and a lock with its process, so a process that is killed leaves nothing behind.
+    last descriptor and a lock with its process, so a process that is killed leaves nothing behind. Nor does it
+    leave half a change: what the file holds is as long as its first bytes say, and these are written last, or
+    at once with content of up to a page.
+
+    Reading and then writing what depends on it belongs into one `locked` block.
     """
 
     def __init__(self, content: bytes = b"") -> None:
@@ -43,39 +51,65 @@ class SharedFile:
         self._descriptor = descriptor
         self._pid = os.getpid()
         self._threads = threading.RLock()
+        self._depth = 0
 
     @contextlib.contextmanager
     def locked(self) -> Generator[None]:
-        """Keep every other process and thread out of a ``locked`` block meanwhile."""
+        """Keep every other process and thread out of a ``locked`` block meanwhile; blocks may be nested."""
         if self._pid != os.getpid():  # forked: another thread of the parent may have held the lock
-            self._pid, self._threads = os.getpid(), threading.RLock()
+            self._pid, self._threads, self._depth = os.getpid(), threading.RLock(), 0
         with self._threads:
-            if fcntl is not None:
+            if fcntl is not None and self._depth == 0:  # a process has such a lock or not, however often it asked
                 fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+            self._depth += 1
             try:
                 yield
             finally:
-                if fcntl is not None:
+                self._depth -= 1
+                if fcntl is not None and self._depth == 0:
                     fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
     def read(self, start: int = 0) -> bytes:
         """Return the content from byte ``start`` on."""
-        return os.pread(self._descriptor, max(0, os.fstat(self._descriptor).st_size - start), start)
+        with self.locked():
+            (length,) = _LENGTH.unpack(self._pread(0, _LENGTH.size))
+            return self._pread(_LENGTH.size + start, length - start)
 
     def replace(self, content: bytes) -> None:
         """Put ``content`` in place of all that is there."""
-        os.ftruncate(self._descriptor, 0)
-        self._write(content, 0)
+        with self.locked():
+            self._pwrite(_LENGTH.pack(len(content)) + content, 0)
 
     def append(self, content: bytes) -> None:
         """Add ``content`` at the end; what several processes append is never mixed."""
         with self.locked():
-            self._write(content, os.fstat(self._descriptor).st_size)
+            (length,) = _LENGTH.unpack(self._pread(0, _LENGTH.size))
+            self._pwrite(content, _LENGTH.size + length)
+            self._pwrite(_LENGTH.pack(length + len(content)), 0)
 
-    def _write(self, content: bytes, offset: int) -> None:
+    def _pread(self, offset: int, length: int) -> bytes:
+        parts: list[bytes] = []
+        while length > 0:  # the kernel gives at most 2 GiB at once
+            if hasattr(os, "pread"):
+                part = os.pread(self._descriptor, length, offset)
+            else:
+                os.lseek(self._descriptor, offset, os.SEEK_SET)
+                part = os.read(self._descriptor, length)
+            if not part:
+                break
+            parts.append(part)
+            offset += len(part)
+            length -= len(part)
+        return b"".join(parts)
+
+    def _pwrite(self, content: bytes, offset: int) -> None:
         rest = memoryview(content)
         while rest:
-            written = os.pwrite(self._descriptor, rest, offset)
+            if hasattr(os, "pwrite"):
+                written = os.pwrite(self._descriptor, rest, offset)
+            else:
+                os.lseek(self._descriptor, offset, os.SEEK_SET)
+                written = os.write(self._descriptor, rest)
             offset += written
             rest = rest[written:]
 
