@@ -6,7 +6,7 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, final
 
 import attrs
 
@@ -77,6 +77,7 @@ _NAMED: dict[str, Handler] = {
 _WARNING: dict[Handler, Handler] = {warn_and_continue: ignore_and_continue, warn_and_stop: ignore_and_stop}
 
 
+@final
 @attrs.frozen
 class Policy:
     """What to do about the errors of all stages of a dataset.
@@ -111,6 +112,7 @@ class Policy:
         return self.handler is reraise_exception
 
 
+@final
 @attrs.frozen
 class Loss:
     """One error that a policy let pass.
@@ -130,6 +132,7 @@ class Loss:
     error: str
 
 
+@final
 class Ledger:
     """The losses of a dataset, summed over its workers.
 
@@ -177,6 +180,7 @@ def _first(origin: Origin | None) -> tuple[str | None, str | None]:
     return url, f"{key} (and {len(more)} more)" if more and key is not None else key
 
 
+@final
 class Guard:
     """A policy at work: what the stages of one iteration call when something failed.
 

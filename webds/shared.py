@@ -10,7 +10,7 @@ import threading
 from collections.abc import Generator
 from multiprocessing import reduction
 from multiprocessing.context import get_spawning_popen
-from typing import Any, Final
+from typing import Any, Final, final
 
 from typing_extensions import override
 
@@ -30,6 +30,7 @@ def is_spawning() -> bool:
 _LENGTH: Final = struct.Struct("<q")
 
 
+@final
 class SharedFile:
     """Bytes that this process and its children see alike.
 
