@@ -55,7 +55,8 @@ class AudioDecoder(Decoder["tuple[torch.Tensor, int]"]):
             check_whole(content, audio_kind(content))
             samples, rate = self._read(soundfile, content)
         except DecodeError as error:
-            raise error.locate(field=field)  # noqa: B904 (the same error)
+            error.locate(field=field)
+            raise
         except Exception as error:
             text = f"the audio cannot be decoded: {type(error).__name__}: {error}"
             raise DecodeError(text, field=field) from error

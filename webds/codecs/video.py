@@ -106,7 +106,8 @@ class Video:
                 stream.codec_context.options = {"err_detect": "crccheck+explode", **limit}
                 yield container, stream
         except DecodeError as error:
-            raise error.locate(field=self._field)  # noqa: B904 (the same error)
+            error.locate(field=self._field)
+            raise
         except Exception as error:
             text = f"the video cannot be decoded: {type(error).__name__}: {error}"
             raise DecodeError(text, field=self._field) from error
@@ -182,7 +183,8 @@ class VideoDecoder(Decoder[Video]):
             content = data if isinstance(data, bytes) else bytes(memoryview(data))
             check_whole(content, video_kind(content))
         except DecodeError as error:
-            raise error.locate(field=field)  # noqa: B904 (the same error)
+            error.locate(field=field)
+            raise
         except Exception as error:
             raise DecodeError(f"no video: {type(error).__name__}: {error}", field=field) from error
         return Video(content, max_bytes=self.max_bytes, field=field)
