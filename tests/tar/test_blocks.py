@@ -138,3 +138,19 @@ def test_a_stream_that_says_it_can_seek_and_cannot_is_read_through() -> None:
             raise io.UnsupportedOperation("tell")
 
     assert Blocks(Pretender(bytes(2 * PIECE) + b"end", most=PIECE)).skip(2 * PIECE) == 2 * PIECE
+
+
+def test_a_stream_that_cannot_find_its_end_is_read_through() -> None:
+    class Endless(Dribble):
+        def seekable(self) -> bool:
+            return True
+
+        def tell(self) -> int:
+            return 0
+
+        def seek(self, offset: int, whence: int = 0) -> int:
+            raise io.UnsupportedOperation("seek from the end")
+
+    blocks = Blocks(Endless(bytes(2 * PIECE) + b"end", most=PIECE))
+    assert blocks.skip(2 * PIECE) == 2 * PIECE
+    assert blocks.take(3) == b"end"

@@ -254,6 +254,11 @@ def test_sizes_of_pax_records_that_are_no_sizes_are_refused(size: str) -> None:
         found(io.BytesIO(pax({"size": size}) + header("a.b", 4) + body(b"data") + END))
 
 
+def test_global_records_of_holes_are_refused() -> None:
+    with pytest.raises(TarFormatError, match="for all members"):
+        found(io.BytesIO(pax({"GNU.sparse.size": "5"}, b"g") + header("a.b", 4) + body(b"data") + END))
+
+
 def test_names_that_are_no_utf8_keep_their_bytes() -> None:
     name = b"\xe4\xf6\xfc.jpg".decode("utf-8", "surrogateescape")
     for tar_format in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT):

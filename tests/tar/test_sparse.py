@@ -128,6 +128,11 @@ def test_malformed_maps_in_front_of_the_data_are_refused(stored: bytes) -> None:
         expand(stored + bytes(-len(stored) % 512) + b"data", Sparse(1000, None))
 
 
+def test_holes_larger_than_a_piece_of_zeros_are_filled() -> None:
+    size = 5 * HOLE + 123
+    assert expand(b"data", Sparse(size, [(3 * HOLE + 7, 4)])) == bytes(3 * HOLE + 7) + b"data" + bytes(2 * HOLE + 112)
+
+
 def test_more_holes_than_memory_can_take_are_refused() -> None:
     with pytest.raises(TarFormatError, match="holes"):
         expand(b"data", Sparse(MAX_HOLES + 5, [(0, 4)]))

@@ -18,8 +18,10 @@ from webds.tar.header import BLOCK, MAX_EXTENSION, MAX_SIZE, Header, number, pad
 
 __all__ = ["MAX_HOLES", "Sparse", "expand", "of_old_gnu", "of_pax"]
 
-MAX_HOLES: Final = 1 << 30
+MAX_HOLES: Final = 1 << 28
 """Bytes of holes in one member. A header of 512 bytes can claim any number, and they would all be taken as memory."""
+
+_ZEROS: Final = bytes(1 << 16)
 
 Map: TypeAlias = Sequence[tuple[int, int]]
 
@@ -132,9 +134,16 @@ def expand(data: bytes, sparse: Sparse) -> bytes:
     parts: list[bytes] = []
     used = 0
     for before, (offset, count) in pairwise([(0, 0), *pieces]):
-        parts += [bytes(offset - sum(before)), data[used : used + count]]
+        parts += _zeros(offset - sum(before))
+        parts.append(data[used : used + count])
         used += count
-    return b"".join([*parts, bytes(sparse.size - end)])
+    parts += _zeros(sparse.size - end)
+    return b"".join(parts)
+
+
+def _zeros(count: int) -> list[bytes]:
+    """Return ``count`` zeros in pieces that take no memory of their own."""
+    return [_ZEROS] * (count // len(_ZEROS)) + [_ZEROS[: count % len(_ZEROS)]]
 
 
 def _decimal(text: str) -> int:
