@@ -15,7 +15,7 @@ import torch.utils.data
 from typing_extensions import TypeVar, override
 
 from webds.abc import Opener, Splitter
-from webds.codecs.tables import decoders_from, default_decoders
+from webds.codecs.tables import decoders_from, default_decoders, extended
 from webds.errors import LengthError
 from webds.openers.schemes import as_opener, reader
 from webds.order import EpochClock
@@ -306,8 +306,7 @@ def _values(plan: Plan, run: Run) -> Generator[Any]:
 
 def resolve_decoders(extra: Mapping[str, Any], spec: Any) -> dict[str, Any]:
     """Return the decoders by extension for what a stage was given as ``spec``."""
-    table = dict(default_decoders(None) if spec is None else decoders_from(spec))
-    return table | decoders_from(extra)
+    return extended(default_decoders(None) if spec is None else decoders_from(spec), extra)
 
 
 @final
