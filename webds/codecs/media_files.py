@@ -137,16 +137,17 @@ def _check_avi(data: bytes) -> None:
 
 
 def _check_quicktime(data: bytes) -> None:
-    offset = 0
+    offset, described = 0, False
     while offset + 8 <= len(data):
         size, name = struct.unpack_from(">I4s", data, offset)
         if size == 1 and offset + 16 <= len(data):
             (size,) = struct.unpack_from(">Q", data, offset + 8)
-        if size == 0:  # to the end of the file
-            return
-        if offset + size > len(data) and name in (b"moov", b"mdat", b"moof"):
+        if offset + size > len(data) and name in (*_QUICKTIME_ATOMS, b"moof"):
             raise _cut_short(f"atom {name.decode()}", size, offset, data)
-        offset += max(size, 8)
+        described |= name == b"moov"
+        offset = len(data) if size == 0 else offset + max(size, 8)  # 0: up to the end of the file
+    if not described:
+        raise DecodeError("the file is cut short or damaged: it has no moov atom, which describes its streams")
 
 
 def _ebml_number(data: bytes, offset: int) -> tuple[int | None, int]:
