@@ -133,6 +133,42 @@ class TestRoundingCodec(CodecSuite[Floats]):
         return actual.shape == expected.shape and bool(np.all(np.abs(actual - expected) <= 2**-11))
 
 
+class NativeCodec(Codec[Any]):
+    """A right codec, though what comes back has the byte order of this machine."""
+
+    @override
+    def encode(self, value: Any, field: str) -> bytes:
+        if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind + value.dtype.str[-1] != "i4":
+            raise EncodeError("not int32 of one dimension")
+        return value.astype("<i4").tobytes()
+
+    @override
+    def decode(self, data: Buffer, field: str) -> Any:
+        if memoryview(data).nbytes % 4:
+            raise DecodeError("not a multiple of 4 bytes")
+        return np.frombuffer(memoryview(data), "<i4")
+
+
+class TestNativeCodec(CodecSuite[Any]):
+    codec: ClassVar[type[Codec[Any]]] = NativeCodec
+
+    @override
+    def make_codec(self) -> Codec[Any]:
+        return self.codec()
+
+    @override
+    def values(self) -> Sequence[tuple[Any, str]]:
+        return [(np.arange(3, dtype="i4"), "i"), (np.zeros(0, "i4"), "i")]
+
+    @override
+    def unencodable(self) -> Sequence[tuple[Any, str]]:
+        return [(np.zeros(2), "i"), ([1, 2], "i")]
+
+    @override
+    def junk(self) -> Sequence[tuple[bytes, str]]:
+        return [(b"abc", "i")]
+
+
 # What follows breaks the contracts. Each decodes or encodes rightly but for the one mistake that its name tells.
 
 
@@ -385,6 +421,13 @@ class Coarse(RoundingCodec):
         return np.round(super().decode(data, field), 1)
 
 
+class WideningSuite(TestNativeCodec):
+    class codec(NativeCodec):  # noqa: N801  # the name of the hook
+        @override
+        def decode(self, data: Buffer, field: str) -> Any:
+            return super().decode(data, field).astype(float)
+
+
 TABLES: list[tuple[type[object], str, str]] = [
     (DecodesNothing, "test_decode_returns_the_value", "decode returns the value"),
     (BytesOnly, "test_decode_takes_any_bytes_like_object", "not this bytearray"),
@@ -442,6 +485,12 @@ CASES: list[tuple[type[Suite], str, str]] = [
 @pytest.mark.parametrize(("suite", "check", "sentence"), CASES)
 def test_a_wrong_codec_is_caught(suite: type[Suite], check: str, sentence: str, failures: Failures) -> None:
     assert sentence in failures(suite, [check])[check]
+
+
+def test_arrays_in_another_byte_order_are_equal_those_of_another_dtype_are_not(failures: Failures) -> None:
+    check = "test_odd_values_come_back_or_are_refused"
+    assert failures(TestNativeCodec, [check]) == {}
+    assert "came back as array([0., 1., 2.])" in failures(WideningSuite, [check])[check]
 
 
 def test_every_check_is_proven(every_check_fails: Callable[[type[Suite], Collection[str]], None]) -> None:

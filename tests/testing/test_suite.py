@@ -122,6 +122,14 @@ def test_open_files_counts_descriptors(tmp_path: Path) -> None:
     assert open_files() == before
 
 
+def test_open_files_is_nothing_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> list[str]:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr("os.listdir", refuse)
+    assert open_files() == 0
+
+
 def test_settled_waits_for_what_comes() -> None:
     answers = iter([False, False, True])
     assert settled(lambda: next(answers))
