@@ -21,7 +21,8 @@ for name in names:
 
 def loaded_by(code: str) -> set[str]:
     """Return which of the lazy packages a new process has loaded after ``code``."""
-    run = subprocess.run([sys.executable, "-c", f"{code}\n{LOADED}"], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", f"{code}\n{LOADED}"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
     return set(run.stdout.split())
 
 
