@@ -23,7 +23,7 @@ from webds.plan import Plan
 from webds.policy import Guard, Handler, Ledger, Loss, Policy, reraise_exception
 from webds.shared import is_spawning
 from webds.sources.tar import MemberSource, TarShards, TarSource, Urls
-from webds.splitters import NoSplit, SplitByWorker, SplitExplicit
+from webds.splitters import NoSplit, SplitByWorker, SplitExplicit, current_place, current_rank
 from webds.stages.base import Run, Stage
 from webds.stages.fields import Decode, Rename, Select, ToTuple
 from webds.stages.flow import Repeat
@@ -41,8 +41,8 @@ __all__ = [
     "Dataset",
     "Selection",
     "Stats",
-    "current_place",
     "decoding",
+    "keeping",
     "older_plan",
     "resolve_decoders",
 ]
@@ -52,26 +52,6 @@ AnyDecoder: TypeAlias = str | bool | Callable[[Any], Any] | Mapping[str, Any] | 
 
 
 T_co = TypeVar("T_co", covariant=True, default=Sample)
-
-
-def _rank() -> tuple[int, int]:
-    """Return rank and world size: of torch.distributed where it is initialised, else of the environment."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def current_place(known_rank: tuple[int, int] | None = None) -> Place:
-    """Return who is reading in this process.
-
-    Args:
-        known_rank: rank and world size, where they are known; None finds them out.
-    """
-    rank, world_size = known_rank or _rank()
-    info = torch.utils.data.get_worker_info()
-    if info is None:
-        return Place(rank, world_size)
-    return Place(rank, world_size, info.id, info.num_workers)
 
 
 @final
@@ -97,11 +77,13 @@ class Selection:
         prepare: as in `Dataset`; None where the plan's splitter decides.
         subset: (index, total), which wins over the worker's.
         length: what ``len`` returns.
+        raw: how many of the plan's stages belong to reading, so that `BaseDataset.raw_iter` has them too.
     """
 
     prepare: bool | Callable[[], object] | None = None
     subset: tuple[int, int] | None = None
     length: int | None = None
+    raw: int = 0
 
 
 class BaseDataset(torch.utils.data.IterableDataset[T_co], ABC, Generic[T_co]):
@@ -172,9 +154,10 @@ class BaseDataset(torch.utils.data.IterableDataset[T_co], ABC, Generic[T_co]):
         return Stats(self._ledger.losses(), self._ledger.counts())
 
     def raw_iter(self) -> Iterator[Any]:
-        """Iterate over the samples as they are in the shards of this place, before any stage."""
+        """Iterate over the samples as they are in the shards of this place, before any method's stage."""
         place = current_place(self._known_rank)
-        plan = attrs.evolve(self._selected(place), stages=())
+        plan = self._selected(place)
+        plan = attrs.evolve(plan, stages=plan.stages[: self._selection.raw])
         return _values(plan, Run(guard=Guard(plan.policy, self._ledger), place=place, checks_empty=False))
 
     # How the older front doors choose shards.
@@ -205,31 +188,31 @@ class BaseDataset(torch.utils.data.IterableDataset[T_co], ABC, Generic[T_co]):
             return NoSplit()
         if place.world_size > 1 and not BaseDataset._warned_of_ranks:
             BaseDataset._warned_of_ranks = True
-            warnings.warn(
+            self._warn_once(
                 f"world size {place.world_size}: Dataset and WebDataset divide the shards over workers, not over "
-                "ranks, so every rank reads all; DatasetBuilder divides them over both",
-                RuntimeWarning,
-                stacklevel=3,
+                "ranks, so every rank reads all; DatasetBuilder divides them over both"
             )
-        if place.num_workers > len(self.urls) and place.worker == 0:
-            warnings.warn(
-                f"{place.num_workers} workers and {len(self.urls)} shards: some workers have nothing to read",
-                RuntimeWarning,
-                stacklevel=3,
+        if place.num_workers > len(self.urls):
+            self._warn_once(
+                f"{place.num_workers} workers and {len(self.urls)} shards: some workers have nothing to read"
             )
         return SplitByWorker()
 
+    def _warn_once(self, text: str) -> None:
+        """Warn, unless another worker has done so, or a worker of an earlier epoch."""
+        if self._clock.once(text):
+            warnings.warn(text, RuntimeWarning, stacklevel=5)
+
     def _selected(self, place: Place) -> Plan:
         """Return the plan of an iteration that begins now."""
-        plan = self._bound
-        if callable(self._selection.prepare) and self._selection.subset is None:
-            chosen = self._selection.prepare()
-            if chosen is not None:
-                self.urls = list(cast("Sequence[str]", chosen))
-        plan = attrs.evolve(plan, splitter=self._splitter(place))
-        if self._selection.prepare is not None and isinstance(plan.source, TarShards):
-            plan = attrs.evolve(plan, source=plan.source.with_shards(self.urls))
-        return plan
+        prepare, plan = self._selection.prepare, self._bound
+        chosen = prepare() if callable(prepare) else None
+        # What the function returns may also mean nothing: it was made for what it does.
+        given = isinstance(chosen, (Sequence, Iterator)) and not isinstance(chosen, str)
+        urls = [os.fspath(url) for url in cast("Iterable[str]", chosen)] if given else self.urls
+        if prepare is not None and isinstance(plan.source, TarShards):
+            plan = attrs.evolve(plan, source=plan.source.with_shards(urls))
+        return attrs.evolve(plan, splitter=self._splitter(place))
 
     # The older fluent methods. Each returns another dataset and leaves this one as it is.
 
@@ -279,6 +262,8 @@ class BaseDataset(torch.utils.data.IterableDataset[T_co], ABC, Generic[T_co]):
 
     def shuffle(self, size: int) -> Self | Dataset[T_co]:
         """Shuffle the shards, and samples in a buffer of ``size``; 0 does nothing."""
+        if size < 0:
+            raise ValueError(f"shuffle({size}): expected a number from 0")
         if size == 0:
             return self._then()
         purpose = f"samples {sum(isinstance(stage, Shuffle) for stage in self._plan.stages)}"
@@ -292,7 +277,7 @@ class BaseDataset(torch.utils.data.IterableDataset[T_co], ABC, Generic[T_co]):
     @override
     def __getstate__(self) -> dict[str, Any]:
         # A worker that is spawned does not know of the process group that its parent belongs to.
-        return self.__dict__ | ({"_known_rank": self._known_rank or _rank()} if is_spawning() else {})
+        return self.__dict__ | ({"_known_rank": self._known_rank or current_rank()} if is_spawning() else {})
 
     @override
     def __repr__(self) -> str:
@@ -324,7 +309,7 @@ class Dataset(BaseDataset[T_co]):
         shuffle: whether to shuffle the shards, anew in each pass.
         prepare_for_worker: True: a DataLoader worker reads its own share of the shards. False: every worker
             reads all. A function without arguments: it is called at each iteration and replaces the selection;
-            it may set ``urls`` of the dataset, or return the shards to read.
+            it may set ``urls`` or ``subset`` of the dataset, or return a list of the shards to read this time.
         initial_pipeline: functions of the iterator over a shard's (name, bytes) members, in place of grouping
             them into samples; an empty list yields the members.
 
@@ -347,18 +332,16 @@ class Dataset(BaseDataset[T_co]):
         initial_pipeline: Sequence[Callable[[Iterator[Any]], Iterable[Any]]] | None = None,
         missing_end: MissingEnd = "error",
     ) -> None:
-        plan = older_plan(urls, keys, epochs, opener, handler, missing_end, initial_pipeline)
-        if suffixes is not None:
-            plan = plan.then(Select(fields=tuple(suffixes)))
+        plan = older_plan(urls, keys, epochs, opener, handler, missing_end, suffixes, initial_pipeline)
         if shuffle:
             plan = attrs.evolve(plan, shard_seed=0)
-        self._start(plan, Selection(prepare_for_worker, None, length))
+        self._start(plan, Selection(prepare_for_worker, None, length, len(plan.stages)))
 
     @classmethod
     def of(cls, plan: Plan, selection: Selection | None = None) -> Dataset[Any]:
         """Return the dataset that runs ``plan``; what `DatasetBuilder.build` calls."""
         dataset = cls.__new__(cls)
-        dataset._start(plan, selection or Selection())
+        dataset._start(plan, selection or Selection())  # noqa: SLF001  # of its own class
         return dataset
 
 
@@ -369,17 +352,29 @@ def older_plan(
     opener: Opener | Callable[[str], Any] | str,
     handler: Handler,
     missing_end: MissingEnd,
+    suffixes: Collection[str] | None = None,
     initial_pipeline: Sequence[Callable[[Iterator[Any]], Iterable[Any]]] | None = None,
 ) -> Plan:
     """Return the plan with which both older front doors begin; the arguments are theirs."""
+    if epochs < 1:
+        raise ValueError(f"epochs={epochs}: expected a number from 1")
     how = as_opener(opener)
+    kept = () if suffixes is None else (keeping(suffixes),)
+    stages: tuple[Stage, ...] = (Repeat(n=epochs),) if epochs != 1 else ()
     source: TarShards[Any]
     if initial_pipeline is None:
         source = TarSource(urls, how, keys=keys, missing_end=missing_end)
+        stages += kept
     else:
-        source = MemberSource(urls, how, stages=tuple(initial_pipeline), missing_end=missing_end)
-    stages = (Repeat(n=epochs),) if epochs != 1 else ()
+        only = kept[0].named() if kept else None
+        steps = tuple(initial_pipeline)
+        source = MemberSource(urls, how, stages=steps, keys=keys, suffixes=only, missing_end=missing_end)
     return Plan(source=source, splitter=SplitByWorker(), stages=stages, policy=Policy(handler), checks_empty=False)
+
+
+def keeping(suffixes: Collection[str]) -> Select:
+    """Return the stage that keeps just these fields; one text names several, separated by spaces."""
+    return Select(fields=tuple(suffixes.split() if isinstance(suffixes, str) else suffixes))
 
 
 def decoding(decoder: AnyDecoder, policy: Policy | None = None) -> tuple[Stage, ...]:

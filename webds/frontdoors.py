@@ -11,7 +11,7 @@ import attrs
 from typing_extensions import override
 
 from webds.abc import Opener, Source
-from webds.dataset import AnyDecoder, BaseDataset, Selection, decoding, older_plan, resolve_decoders
+from webds.dataset import AnyDecoder, BaseDataset, Selection, decoding, keeping, older_plan, resolve_decoders
 from webds.openers.schemes import as_opener, reader
 from webds.plan import Plan
 from webds.policy import Guard, Handler, Ledger, Policy, reraise_exception
@@ -19,10 +19,10 @@ from webds.redaction import redact
 from webds.sources.tar import Urls
 from webds.splitters import NoSplit
 from webds.stages.base import Run
-from webds.stages.fields import Associate, Select, ToTuple
+from webds.stages.fields import Associate, ToTuple
 from webds.stages.functions import MapTuple, Pipe
 from webds.stages.shuffle import Shuffle
-from webds.tar import MissingEnd, base_plus_ext, read_samples
+from webds.tar import MissingEnd, ReadStats, base_plus_ext, read_samples
 from webds.typing import KeyFunction, Readable, Sample
 
 __all__ = ["WebDataset", "tariterator"]
@@ -40,6 +40,14 @@ class _LoggingOpener(Opener):
     def open(self, url: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
         _log.info("opening %s", redact(url))
         return self.opener.open(url, mode)
+
+    @override
+    def size(self, url: str) -> int | None:
+        return self.opener.size(url)
+
+    @override
+    def read_range(self, url: str, start: int, length: int) -> bytes:
+        return self.opener.read_range(url, start, length)
 
     @override
     def list(self, pattern: str) -> Sequence[str]:
@@ -94,6 +102,9 @@ class WebDataset(BaseDataset[Any]):
     ) -> None:
         how = _LoggingOpener(as_opener(opener)) if verbose else opener
         plan = older_plan(urls, keys, epochs, how, handler, missing_end)
+        raw = len(plan.stages)
+        if shuffle < 0:
+            raise ValueError(f"shuffle={shuffle}: expected a number from 0")
         if shuffle > 0:
             plan = attrs.evolve(plan, shard_seed=0)
         if shuffle > 1:
@@ -107,7 +118,7 @@ class WebDataset(BaseDataset[Any]):
             plan = plan.then(MapTuple(fs=tuple(transforms), cycles=True))
         if pipeline is not None:
             plan = plan.then(Pipe(stage=pipeline))
-        super().__init__(plan, Selection(prepare_for_worker, None, length))
+        super().__init__(plan, Selection(prepare_for_worker, None, length, raw))
 
 
 def _fields(extensions: str | Sequence[str | Sequence[str]]) -> tuple[str, ...]:
@@ -124,6 +135,8 @@ def tariterator(
     suffixes: Collection[str] | None = None,
     tar_errors: Handler = reraise_exception,
     decode_errors: Handler = reraise_exception,
+    *,
+    missing_end: MissingEnd = "error",
 ) -> Iterator[Any]:
     """Iterate over the samples of one open tar stream.
 
@@ -134,13 +147,15 @@ def tariterator(
         suffixes: keep only these fields.
         tar_errors: what to do about an archive that is damaged.
         decode_errors: what to do about a sample that cannot be decoded.
+        missing_end: what of an archive without end blocks: ``"error"`` or ``"accept"``.
 
     Yields:
         Samples.
     """
-    plan = Plan(source=_StreamSource(fileobj, keys), splitter=NoSplit(), policy=Policy(tar_errors), checks_empty=False)
+    source = _StreamSource(fileobj, keys, missing_end)
+    plan = Plan(source=source, splitter=NoSplit(), policy=Policy(tar_errors), checks_empty=False)
     if suffixes is not None:
-        plan = plan.then(Select(fields=tuple(suffixes)))
+        plan = plan.then(keeping(suffixes))
     plan = functools.reduce(Plan.then, decoding(decoder, Policy(decode_errors)), plan)
     run = Run(guard=Guard(plan.policy, Ledger()), checks_empty=False)
     for _, sample in plan.bound(functools.partial(resolve_decoders, {})).run(run):
@@ -150,9 +165,10 @@ def tariterator(
 class _StreamSource(Source[Sample]):
     """One stream that is open already, as a source that can be read once."""
 
-    def __init__(self, stream: Readable, keys: KeyFunction) -> None:
+    def __init__(self, stream: Readable, keys: KeyFunction, missing_end: MissingEnd) -> None:
         self._stream = stream
         self._keys = keys
+        self._missing_end: MissingEnd = missing_end
         self._name = str(getattr(stream, "name", "") or "an open stream")
 
     @override
@@ -161,4 +177,25 @@ class _StreamSource(Source[Sample]):
 
     @override
     def read(self, shard: str, fields: Collection[str] | None = None, start: int = 0) -> Iterator[Sample]:
-        return read_samples(self._stream, url=shard, keys=self._keys, fields=fields, start=start)
+        return self.read_on(shard, fields, start)
+
+    def read_on(
+        self,
+        shard: str,
+        fields: Collection[str] | None = None,
+        start: int = 0,
+        *,
+        on_error: Callable[[Exception], bool] | None = None,
+        stats: ReadStats | None = None,
+    ) -> Iterator[Sample]:
+        """Read like `read`; see `webds.plan.RecoveringSource`."""
+        return read_samples(
+            self._stream,
+            url=shard,
+            keys=self._keys,
+            fields=fields,
+            start=start,
+            missing_end=self._missing_end,
+            on_error=on_error,
+            stats=stats,
+        )

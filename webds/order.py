@@ -131,6 +131,15 @@ class EpochClock:
         self._last[worker, base_seed] = (found["first"], n)
         return found
 
+    def once(self, what: str) -> bool:
+        """Return whether nobody has asked this with ``what`` before, in any process."""
+        with self._file.locked():
+            state = self._load()
+            said: list[str] = state.get("said", [])
+            if what not in said:
+                self._save(state | {"said": [*said, what]})
+            return what not in said
+
     def gather(
         self, turn: Turn, stage: str, place: Place, kept: int, dropped: int, names: list[str]
     ) -> list[Any] | None:

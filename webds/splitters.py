@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Literal, TypeAlias, cast, final
 
@@ -22,6 +23,8 @@ __all__ = [
     "SplitFunction",
     "SplitterLike",
     "as_splitter",
+    "current_place",
+    "current_rank",
 ]
 
 SplitFunction: TypeAlias = Callable[[Sequence[str], Place], Sequence[str]]
@@ -205,3 +208,27 @@ def as_splitter(splitter: SplitterLike) -> Splitter:
     if callable(cast("object", splitter)):
         return FunctionSplitter(splitter)
     raise TypeError(f"{splitter!r} divides nothing: expected a webds.Splitter or a function of (shards, place)")
+
+
+def current_rank() -> tuple[int, int]:
+    """Return rank and world size: of torch.distributed where it is initialised, else of the environment."""
+    import torch.distributed  # noqa: PLC0415  # splitters are known before torch is needed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def current_place(known_rank: tuple[int, int] | None = None) -> Place:
+    """Return who is reading in this process.
+
+    Args:
+        known_rank: rank and world size, where they are known; None finds them out.
+    """
+    import torch.utils.data  # noqa: PLC0415  # as above
+
+    rank, world_size = known_rank or current_rank()
+    info = torch.utils.data.get_worker_info()
+    if info is None:
+        return Place(rank, world_size)
+    return Place(rank, world_size, info.id, info.num_workers)

@@ -113,14 +113,20 @@ class MemberSource(TarShards[Any]):
 
     Attributes:
         stages: functions from iterator to iterator; the first is given the (name, bytes) pairs of one shard.
+        keys: member path → (key, field).
+        suffixes: the fields whose members there are; None for all members.
     """
 
     stages: tuple[Callable[[Iterator[Any]], Iterable[Any]], ...] = attrs.field(default=(), kw_only=True)
+    keys: KeyFunction = attrs.field(default=base_plus_ext, kw_only=True)
+    suffixes: Collection[str] | None = attrs.field(default=None, kw_only=True)
 
     @override
     def read(self, shard: str, fields: Collection[str] | None = None, start: int = 0) -> Generator[Any]:
         with self.open(shard) as stream:
             values: Iterable[Any] = read_files(stream, url=shard, missing_end=self.missing_end)
+            if (suffixes := self.suffixes) is not None:
+                values = (member for member in values if self.keys(member[0])[1] in suffixes)
             for stage in self.stages:
                 values = stage(iter(values))
             for ordinal, value in enumerate(values):
