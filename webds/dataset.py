@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, cast, final
 
 import attrs
-import torch.distributed
 import torch.utils.data
 from typing_extensions import TypeVar, override
 
