@@ -16,8 +16,7 @@ from typing_extensions import override
 
 from webds.errors import OpenError, SampleError, TarFormatError, WebdsError
 from webds.tar import ReadStats, base_plus_ext, read_samples
-from webds.tar.members import Member
-from webds.tar.samples import Duplicates, group_samples
+from webds.tar.samples import Duplicates
 from webds.typing import UNREAD, Readable, Sample
 
 Files = list[tuple[str, bytes]]
@@ -336,30 +335,6 @@ def test_generators_can_be_closed_early() -> None:
     assert next(samples)["__key__"] == "a"
     samples.close()  # type: ignore[attr-defined]
     assert list(samples) == []
-
-
-def test_any_source_of_members_can_be_grouped() -> None:
-    class Listed:
-        ended = False
-
-        def __init__(self) -> None:
-            self._names = ["a.jpg", "a.cls", "b.jpg"]
-            self._last = ""
-
-        def __next__(self) -> Member:
-            if not self._names:
-                self.ended = True
-                raise StopIteration
-            self._last = self._names.pop(0)
-            return Member(self._last, 1, 0, 1)
-
-        def data(self) -> bytes:
-            return self._last.encode()
-
-    assert list(group_samples(Listed())) == [
-        {"__key__": "a", "jpg": b"a.jpg", "cls": b"a.cls"},
-        {"__key__": "b", "jpg": b"b.jpg"},
-    ]
 
 
 class Endless:

@@ -49,6 +49,15 @@ class Blocks:
         self._buffer, self._used = b"".join(parts), 0
         return self._buffer[:size]
 
+    def ahead(self) -> tuple[bytes, int]:
+        """Return what has been read ahead, and where in it the next byte is."""
+        return self._buffer, self._used
+
+    def pass_to(self, used: int) -> None:
+        """Pass over what has been read ahead, up to ``used``."""
+        self.offset += used - self._used
+        self._used = used
+
     def take(self, size: int) -> bytes:
         """Return the next ``size`` bytes, fewer at the end of the stream.
 

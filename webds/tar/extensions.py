@@ -101,6 +101,11 @@ class Extensions:
             raise TarFormatError("a member that is sparse in a way that only star knows, and cannot be expanded")
         return of_pax(self._records, self._pairs)
 
+    @property
+    def active(self) -> bool:
+        """Whether anything is said that the next header does not say by itself."""
+        return self.pending or bool(self._everywhere)
+
     def clear(self) -> None:
         """Forget what was said of one member only."""
         if self.pending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Iterator
 from typing import Final, Literal, NoReturn, Self, TypeAlias, final
 
@@ -24,6 +25,7 @@ from webds.tar.header import (
     shown,
 )
 from webds.tar.naming import is_metadata
+from webds.tar.plain import Plain, plain_members
 from webds.typing import Readable
 
 __all__ = ["Member", "Members", "MissingEnd", "read_files", "read_members"]
@@ -89,6 +91,7 @@ class Members:
         self._unread: Member | None = None
         self._sparse: sparse.Sparse | None = None
         self._over = False
+        self._scanned: tuple[bytes, Plain] | None = None
 
     def __iter__(self) -> Self:
         """Return itself: an archive is read once."""
@@ -131,6 +134,30 @@ class Members:
             raise
         self._over = False
         return content
+
+    def plain(self) -> tuple[bytes, Plain] | None:
+        """Return what was read ahead, and the plain members next in it; None where the next is to be taken by itself.
+
+        They are not passed before `passed` is called.
+        """
+        buffer, at = self._blocks.ahead()
+        if at == 0 or at == len(buffer) or self._over or self._unread is not None or self._extensions.active:
+            return None
+        if self._scanned is None or self._scanned[0] is not buffer:
+            self._scanned = buffer, plain_members(buffer, at)
+        plain = self._scanned[1]
+        index = bisect.bisect_left(plain.begins, at)
+        if index < len(plain.names) and plain.begins[index] == at:
+            return buffer, plain.since(index)
+        if at >= plain.end:
+            self._scanned = buffer, plain_members(buffer, at)
+            if self._scanned[1].names:
+                return self._scanned
+        return None
+
+    def passed(self, at: int) -> None:
+        """Pass over the members that end at ``at`` in what was read ahead."""
+        self._blocks.pass_to(at)
 
     def _next(self) -> Member | None:
         if self._blocks.offset == 0:

@@ -35,28 +35,31 @@ class Plain(NamedTuple):
         begins: where each begins, its headers included; one more for where the last one ends.
         starts: where the data of each begins.
         sizes: number of bytes of the data of each.
+        end: up to where members were looked for; between the last one and here, something is not plain.
     """
 
     names: list[str]
     begins: list[int]
     starts: list[int]
     sizes: list[int]
+    end: int
+
+    def since(self, index: int) -> Plain:
+        """Return the same without the first ``index`` members."""
+        return Plain(self.names[index:], self.begins[index:], self.starts[index:], self.sizes[index:], self.end)
 
 
-def plain_members(buffer: bytes, start: int) -> Plain | None:
-    """Return the plain members from ``start`` on that lie whole in ``buffer``; None if there is none.
+def plain_members(buffer: bytes, start: int) -> Plain:
+    """Return the plain members from ``start`` on that lie whole in ``buffer``.
 
     Args:
         buffer: part of an archive.
         start: where in it a header is due.
     """
     heads, begins, starts, sizes = _walk(buffer, start)
-    if not starts:
-        return None
-    good, names = _verify(buffer, heads, [at - BLOCK for at in starts])
-    if good == len(starts):
-        return Plain(names, begins, starts, sizes)
-    return Plain(names, begins[: good + 1], starts[:good], sizes[:good]) if good else None
+    end = begins[-1]
+    good, names = _verify(buffer, heads, [at - BLOCK for at in starts]) if starts else (0, [])
+    return Plain(names[:good], begins[: good + 1], starts[:good], sizes[:good], end)
 
 
 def _walk(buffer: bytes, start: int) -> tuple[list[int], list[int], list[int], list[int]]:
@@ -158,7 +161,8 @@ def _sums(blocks: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """
     words = blocks.view(np.uint64)
     lanes = ((words & _EVEN) + ((words >> np.uint64(8)) & _EVEN)).sum(axis=1)
-    return lanes.view(np.uint16).reshape(-1, 4).sum(axis=1, dtype=np.uint32)
+    sums: NDArray[np.uint32] = lanes.view(np.uint16).reshape(-1, 4).sum(axis=1, dtype=np.uint32)
+    return sums
 
 
 def _names(members: NDArray[np.uint8], count: int) -> tuple[int, list[str]]:
