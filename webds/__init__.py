@@ -270,10 +270,22 @@ if TYPE_CHECKING:
         encode_buffer as encode_buffer,
     )
     from webds.tenbin import (
+        load as load,
+    )
+    from webds.tenbin import (
+        read as read,
+    )
+    from webds.tenbin import (
+        save as save,
+    )
+    from webds.tenbin import (
         sctp_recv as sctp_recv,
     )
     from webds.tenbin import (
         sctp_send as sctp_send,
+    )
+    from webds.tenbin import (
+        write as write,
     )
     from webds.tenbin import (
         zrecv_multipart as zrecv_multipart,
@@ -409,8 +421,12 @@ _WHERE: Final = {
     "webds.tenbin": (
         "decode_buffer",
         "encode_buffer",
+        "load",
+        "read",
+        "save",
         "sctp_recv",
         "sctp_send",
+        "write",
         "zrecv_multipart",
         "zrecv_single",
         "zsend_multipart",
@@ -507,8 +523,11 @@ __all__ = [
     "ignore_and_continue",
     "ignore_and_stop",
     "imagehandler",
+    "load",
+    "read",
     "reader",
     "reraise_exception",
+    "save",
     "scheme_to_command",
     "sctp_recv",
     "sctp_send",
@@ -516,6 +535,7 @@ __all__ = [
     "tenbin",
     "warn_and_continue",
     "warn_and_stop",
+    "write",
     "zrecv_multipart",
     "zrecv_single",
     "zsend_multipart",
