@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, final
 
 import attrs
 import numpy as np
@@ -56,6 +56,7 @@ def draws(seed: int, turn: tuple[int, ...], purpose: str) -> Iterator[int]:
         yield from block
 
 
+@final
 @attrs.frozen
 class Turn:
     """One iteration, as all workers that take part in it see it.
@@ -69,6 +70,7 @@ class Turn:
     run: int | None = None
 
 
+@final
 class EpochClock:
     """Counts the iterations of a dataset, also those that DataLoader workers do on copies of it.
 

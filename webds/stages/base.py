@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias, final
 
 import attrs
 from typing_extensions import override
@@ -43,6 +43,7 @@ DROP: Final = object()
 """Returned by the function of an `EachStage` for a value that does not go on."""
 
 
+@final
 @attrs.frozen
 class Run:
     """One iteration of a plan at one place.

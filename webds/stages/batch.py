@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import attrs
 from typing_extensions import override
@@ -17,6 +17,7 @@ from webds.typing import Origin
 __all__ = ["Batch", "Unbatch"]
 
 
+@final
 @attrs.frozen(kw_only=True)
 class Batch(Stage):
     """Puts ``n`` values at a time into one batch.
@@ -76,6 +77,7 @@ def _blamed_first(origins: tuple[Origin, ...], error: Exception) -> Origin:
     return (origins[position], *origins[:position], *origins[position + 1 :])
 
 
+@final
 @attrs.frozen(kw_only=True)
 class Unbatch(Stage):
     """Takes batches apart again; each sample keeps the origin it came into the batch with."""

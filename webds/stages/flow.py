@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, final
 
 import attrs
 from typing_extensions import override
@@ -14,6 +14,7 @@ from webds.stages.base import Fields, Item, Run, Stage, Upstream
 __all__ = ["Repeat", "Take"]
 
 
+@final
 @attrs.frozen(kw_only=True)
 class Take(Stage):
     """Lets the first ``n`` values of a rank through: of W workers, each its part of the n."""
@@ -39,6 +40,7 @@ class Take(Stage):
         return f"{self.n} in all, shared out over the workers of a rank"
 
 
+@final
 @attrs.frozen(kw_only=True)
 class Repeat(Stage):
     """Goes through everything before it again and again; shuffles differ from one pass to the next.

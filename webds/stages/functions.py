@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import attrs
 from typing_extensions import override
@@ -20,6 +20,7 @@ def name_of(function: Callable[..., Any]) -> str:
     return str(name)
 
 
+@final
 @attrs.frozen(kw_only=True)
 class Map(EachStage):
     """Replaces each value by what a function makes of it."""
@@ -51,6 +52,7 @@ class Map(EachStage):
         return name_of(self.f)
 
 
+@final
 @attrs.frozen(kw_only=True)
 class Filter(EachStage):
     """Lets through the values for which a predicate is true."""
@@ -73,6 +75,7 @@ class Filter(EachStage):
         return name_of(self.predicate)
 
 
+@final
 @attrs.frozen(kw_only=True)
 class MapDict(EachStage):
     """Replaces fields of a sample by what functions make of them."""
@@ -121,6 +124,7 @@ def _listed(sample: Mapping[str, Any]) -> str:
     return ", ".join(fields_there(sample)) or "none"
 
 
+@final
 @attrs.frozen(kw_only=True)
 class MapTuple(EachStage):
     """Replaces the elements of a tuple, one function each; None leaves an element as it is."""
@@ -160,6 +164,7 @@ class MapTuple(EachStage):
         return ", ".join("as is" if f is None else name_of(f) for f in self.fs)
 
 
+@final
 @attrs.frozen(kw_only=True)
 class Pipe(Stage):
     """Hands the values to a function of the whole iterator. What comes out is located as "after pipe"."""

@@ -117,6 +117,7 @@ def matches(value: Any, hint: Any) -> bool:
     return not isinstance(kind, type) or getattr(kind, "_is_protocol", False) or isinstance(value, kind)
 
 
+@final
 @attrs.frozen(kw_only=True)
 class Into(EachStage):
     """Makes an instance of a class of each sample."""
