@@ -74,7 +74,6 @@ _NAMED: dict[str, Handler] = {
     "skip": ignore_and_continue,
     "stop": ignore_and_stop,
 }
-_WARNING: dict[Handler, Handler] = {warn_and_continue: ignore_and_continue, warn_and_stop: ignore_and_stop}
 
 
 @final
@@ -142,6 +141,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._file = SharedFile()
+        self._counted = self._offset = 0
 
     def record(self, *losses: Loss) -> None:
         """Write down ``losses``."""
@@ -154,7 +154,11 @@ class Ledger:
 
     def __len__(self) -> int:
         """Number of losses."""
-        return self._file.read().count(b"\n")
+        with self._file.locked():
+            new = self._file.read(self._offset)  # only ever appended to: what was counted before is not read again
+            self._offset += len(new)
+            self._counted += new.count(b"\n")
+            return self._counted
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return stage → URL → number of losses; the URL is ``""`` where none is known."""
@@ -232,10 +236,11 @@ class Guard:
         annotate(error, url=url, key=key, field=field, stage=stage)
         if self.policy.raises:
             raise error
-        warns = self.policy.handler in _WARNING
-        go_on = _WARNING.get(self.policy.handler, self.policy.handler)(error)
-        if warns:
+        if self.policy.handler is warn_and_continue or self.policy.handler is warn_and_stop:
             self._warn(error, stage)
+            go_on = self.policy.handler is warn_and_continue
+        else:
+            go_on = self.policy.handler(error)
         batch = [(url, key)] if origin is None else [_first(one) for one in _samples(origin)]
         known = place_of(error)
         text = redact(f"{type(error).__name__}: {error.message if isinstance(error, WebdsError) else error}")
