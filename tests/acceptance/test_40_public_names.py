@@ -13,7 +13,7 @@ import pytest
 
 import webds
 
-NAMES: Final = """
+PINNED: Final = """
 AudioDecoder BaseDataset BatchError Codec CommandOpener Dataset DatasetBuilder DecodeError Decoder EmptyDatasetError
 EncodeError Encoder ErrorBudgetError FieldError FileOpener FsspecOpener GzipCodec HttpOpener IMAGE_SPECS ImageCodec
 ImageSpec IndexedSource IntCodec JsonCodec LengthError Loader Loss MemorySource MissingExtraError MsgpackCodec NoSplit
@@ -24,7 +24,8 @@ WebDataset WebdsError WriteError base_plus_ext check checkcallable checkmember c
 checktype collate decode_buffer default_handlers encode_buffer field gopen ignore_and_continue ignore_and_stop
 imagehandler load read reader reraise_exception save scheme_to_command sctp_recv sctp_send tariterator tenbin
 warn_and_continue warn_and_stop write zrecv_multipart zrecv_single zsend_multipart zsend_single
-""".split()
+"""
+NAMES: Final = tuple(PINNED.split())
 
 
 def names_for_type_checkers() -> dict[str, str]:
@@ -58,7 +59,7 @@ def test_40_no_name_is_listed_twice() -> None:
 def test_40_type_checkers_see_the_same_names_from_the_same_modules() -> None:
     seen = names_for_type_checkers()
     assert sorted(seen) == sorted(webds.__all__)
-    modules = {name: "webds" for name in webds._MODULES}
+    modules = dict.fromkeys(webds._MODULES, "webds")
     assert seen == webds._MODULE_OF | modules
 
 
