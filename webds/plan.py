@@ -12,7 +12,7 @@ import attrs
 from webds.abc import IndexedSource, Source, Splitter
 from webds.errors import LengthError
 from webds.order import permutation
-from webds.policy import Policy
+from webds.policy import Loss, Policy
 from webds.redaction import redact
 from webds.stages.base import EachStage, Fields, Item, Resolver, Run, Stage, Upstream, run_each
 from webds.stages.functions import name_of
@@ -170,11 +170,19 @@ class Plan:
                 close = getattr(samples, "close", None)
                 if close is not None:
                     close()
+                self._count_left_out(stats, shard, run)
             if stopped:
                 return
         if not failed:
             used = stats.members - stats.passed_over
             run.check_not_empty("read", "the keys rule", used, stats.passed_over, stats.examples)
+
+    def _count_left_out(self, stats: ReadStats, shard: str, run: Run) -> None:
+        """Write down what the source left out of a shard as it was told to: no error, but not silent either."""
+        if stats.left_out:
+            loss = Loss("read", redact(shard), None, None, "SampleError: left out, for a field or the whole came twice")
+            run.guard.ledger.record(*[loss] * stats.left_out)
+            stats.left_out = 0
 
     def _open(self, shard: str, on_error: Callable[[Exception], bool] | None, stats: ReadStats) -> Iterator[Any]:
         if isinstance(self.source, RecoveringSource):
