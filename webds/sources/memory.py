@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any, Generic, cast, final
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, cast, final, overload
 
 from typing_extensions import TypeVar, override
 
@@ -22,15 +22,21 @@ class MemorySource(IndexedSource[ValueT], Generic[ValueT]):
     A value that is a dict is handed out as a shallow copy, so that stages cannot change what is in memory.
 
     Args:
-        samples: the values; a mapping of lists gives each list the name of its shard.
+        samples: the values; a mapping gives the values of each shard under its name.
         shards: into how many shards to cut a plain list, as evenly as can be.
     """
 
-    def __init__(self, samples: Iterable[ValueT] | dict[str, list[ValueT]], shards: int = 1) -> None:
+    @overload
+    def __init__(self, samples: Mapping[str, Iterable[ValueT]]) -> None: ...
+    @overload
+    def __init__(self, samples: Iterable[ValueT], shards: int = ...) -> None: ...
+    def __init__(self, samples: Iterable[ValueT] | Mapping[str, Iterable[ValueT]], shards: int = 1) -> None:
         if shards < 1:
             raise ValueError(f"shards={shards}: expected a number from 1")
-        if isinstance(samples, dict):
-            named = cast("dict[str, list[ValueT]]", samples)
+        if isinstance(samples, Mapping):
+            if shards != 1:
+                raise ValueError(f"shards={shards}: a mapping has its shards already")
+            named = cast("Mapping[str, Iterable[ValueT]]", samples)
             self._shards = {name: list(values) for name, values in named.items()}
         else:
             values = list(samples)
