@@ -13,6 +13,12 @@ __all__ = ["Blocks"]
 PIECE: Final = 1 << 20
 """Bytes asked of a stream at once: large against the cost of a call, small against the memory of a worker."""
 
+_FIRST_PIECE: Final = 1 << 16
+"""Bytes asked for first and behind a stretch that was passed over; from there on, twice as many each time."""
+
+_WORTH_A_SEEK: Final = 1 << 18
+"""Bytes that are passed over by a seek rather than read."""
+
 MAX_REQUEST: Final = 1 << 24
 """Bytes asked of a stream at most. Many streams take the memory before they look whether there is that much."""
 
@@ -39,12 +45,13 @@ class Blocks:
         self._used = 0
         self._seekable, self._base = _position(stream)
         self._length: int | None = None
+        self._piece = _FIRST_PIECE
         self.offset = 0
 
     def peek(self, size: int) -> bytes:
         """Return the next ``size`` bytes, fewer at the end of the stream, and leave them there."""
         parts = [self._buffer[self._used :]]
-        while (missing := size - sum(map(len, parts))) > 0 and (piece := self._read(max(PIECE, missing))):
+        while (missing := size - sum(map(len, parts))) > 0 and (piece := self._fetch(missing)):
             parts.append(piece)
         self._buffer, self._used = b"".join(parts), 0
         return self._buffer[:size]
@@ -72,7 +79,7 @@ class Blocks:
         parts = [self._buffer[self._used :]]
         missing = size - len(parts[0])
         self._buffer, self._used = b"", 0
-        while missing > 0 and (piece := self._read(min(max(PIECE, missing), MAX_REQUEST))):
+        while missing > 0 and (piece := self._fetch(missing)):
             parts.append(piece if len(piece) <= missing else piece[:missing])
             if len(piece) > missing:
                 self._buffer, self._used = piece, missing
@@ -83,13 +90,19 @@ class Blocks:
     def skip(self, size: int) -> int:
         """Pass over the next ``size`` bytes, by a seek where that saves reading, and return how many there were."""
         start = self.offset
-        if size > PIECE and (end := self._end()) is not None:
-            self._buffer, self._used = b"", 0
+        if size - (len(self._buffer) - self._used) > _WORTH_A_SEEK and (end := self._end()) is not None:
+            self._buffer, self._used, self._piece = b"", 0, _FIRST_PIECE
             self.offset = max(start, min(start + size, end))
             self._stream.seek(self._base + self.offset)
         while (missing := start + size - self.offset) > 0 and self.take(min(PIECE, missing)):
             pass
         return self.offset - start
+
+    def _fetch(self, missing: int) -> bytes:
+        """Return some more of the stream: what is missing, where that is not too much, and some ahead of it."""
+        size = min(max(self._piece, missing), MAX_REQUEST)
+        self._piece = min(2 * self._piece, PIECE)
+        return self._read(size)
 
     def _end(self) -> int | None:
         """Return where the archive ends; None where the stream cannot seek."""
