@@ -20,7 +20,7 @@ __all__ = ["check_scheme", "expand_braces", "has_glob", "local_glob", "local_pat
 
 _SCHEME: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]+)(?:://|::)")
 _PREFIX: Final = re.compile(r"(?P<scheme>file|pipe):", re.IGNORECASE)
-_FILE: Final = re.compile(r"file:(?://(?P<host>[^/]*)(?=/))?(?P<path>.*)", re.IGNORECASE | re.DOTALL)
+_FILE: Final = re.compile(r"file:(?://(?P<host>[^/]*)(?=/|$))?(?P<path>.*)", re.IGNORECASE | re.DOTALL)
 _WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _SPACES: Final = re.compile(r"(\s+)")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO, Final, Literal, final
+from typing import Any, BinaryIO, Final, Literal, final
 
 import attrs
 from typing_extensions import override
@@ -56,9 +56,13 @@ def _with_variable(template: str) -> str:
     return "".join(result)
 
 
-def _has_place(instance: CommandOpener, attribute: attrs.Attribute[str], value: str) -> None:
-    if _PLACE not in value:
+def _has_place(instance: CommandOpener, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and _PLACE not in value:
         raise ValueError(f"a command template names the place of the URL by {_PLACE}: {redact(value)!r} does not")
+
+
+def _shown(template: Any) -> str:
+    return repr(template and redact(template))
 
 
 @final
@@ -69,31 +73,39 @@ class CommandOpener(Opener):
     ``{url}`` may stand bare, in single or in double quotes; a URL is always one argument and never a part of the
     command. That holds for the shell that runs the template: one that passes the URL on to a second shell
     (``ssh``, ``sh -c``, ``eval``) has to quote it for that one. The rules of `PipeOpener` hold for the command.
-    Writing works if the template is one for writing: it gets the data as its standard input.
 
     Attributes:
-        template: the command, with ``{url}``.
+        template: the command that writes the data of ``{url}`` to its standard output.
+        write_template: the command that writes its standard input to ``{url}``, such as ``aws s3 cp - {url}``;
+            None if URLs are only read.
         buffer_size: bytes that are read or written at once; below 1, a default.
 
     Raises:
-        ValueError: the template has no ``{url}``.
+        ValueError: a template has no ``{url}``.
     """
 
-    template: str = attrs.field(validator=_has_place, repr=lambda template: repr(redact(template)))
-    buffer_size: int = BUFFER_SIZE
+    template: str = attrs.field(validator=_has_place, repr=_shown)
+    write_template: str | None = attrs.field(default=None, validator=_has_place, repr=_shown)
+    buffer_size: int = attrs.field(default=BUFFER_SIZE, kw_only=True)
 
     @override
     def open(self, url: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
         if not url:
             raise OpenError("an empty string is no URL", url=url)
+        template = self.template if mode == "rb" else self.write_template
+        if template is None:
+            raise OpenError(
+                f"the command {redact(self.template)!r} is one for reading; to write, "
+                "use pipe: or a webds.CommandOpener with a write_template",
+                url=url,
+            )
         # A relative path must not be taken for an option.
         argument = f"./{url}" if url.startswith("-") and url != "-" else url
-        command = _with_variable(self.template)
         return open_command(
-            command,
+            _with_variable(template),
             url,
             mode,
             buffer_size=self.buffer_size,
             variables={_VARIABLE: argument},
-            name=f"the command {redact(self.template)!r}",
+            name=f"the command {redact(template)!r}",
         )

@@ -24,8 +24,9 @@ R = TypeVar("R")
 class _Stored(Feed):
     """An open file of a store."""
 
-    def __init__(self, file: Any, url: str, secrets: Sequence[str]) -> None:
-        self._file = file
+    def __init__(self, system: Any, file: Any, url: str, secrets: Sequence[str]) -> None:
+        self._system: Any = system  # one that nobody holds may close what it has opened
+        self._file: Any = file
         self._url = url
         self._secrets = secrets
 
@@ -44,15 +45,17 @@ class _Stored(Feed):
         return int(attempt(lambda: self._file.seek(offset, whence), "cannot seek", self._url, self._secrets))
 
     @override
-    def release(self) -> None:
-        attempt(self._file.close, "cannot close", self._url, self._secrets)
+    def release(self, *, unread: bool) -> None:
+        file, self._file, self._system = self._file, None, None
+        attempt(file.close, "cannot close", self._url, self._secrets)
 
 
 @final
 class _Upload(Drain):
     """A file of a store that is being written."""
 
-    def __init__(self, file: Any, url: str, secrets: Sequence[str]) -> None:
+    def __init__(self, system: Any, file: Any, url: str, secrets: Sequence[str]) -> None:
+        self._system = system
         self._file = file
         self._url = url
         self._secrets = secrets
@@ -61,7 +64,7 @@ class _Upload(Drain):
     @override
     def take(self, data: memoryview) -> int:
         if self._failed:
-            raise OpenError("an earlier write failed", url=self._url)
+            raise self._earlier()
         self._failed = True
         attempt(lambda: self._file.write(bytes(data)), "cannot write", self._url, self._secrets)
         self._failed = False
@@ -71,8 +74,11 @@ class _Upload(Drain):
     def finish(self) -> None:
         if self._failed:
             self.abort()
-        else:
-            attempt(self._file.close, "cannot finish writing", self._url, self._secrets)
+            raise self._earlier()
+        attempt(self._file.close, "cannot finish writing", self._url, self._secrets)
+
+    def _earlier(self) -> OpenError:
+        return OpenError("an earlier write failed, so that there is no result", url=self._url)
 
     @override
     def abort(self) -> None:
@@ -84,6 +90,10 @@ class _Upload(Drain):
             self._file.closed = True  # its close would commit
         else:
             attempt(self._file.close, "cannot close", self._url, self._secrets)
+
+
+def _copied(options: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(options)
 
 
 def _texts(options: object) -> list[str]:
@@ -109,7 +119,7 @@ class FsspecOpener(Opener):
     """
 
     options: Mapping[str, Any] = attrs.field(
-        factory=dict[str, Any], converter=dict, repr=lambda options: repr(sorted(options))
+        factory=dict[str, Any], converter=_copied, repr=lambda options: repr(sorted(options))
     )
     buffer_size: int = BUFFER_SIZE
 
@@ -117,20 +127,20 @@ class FsspecOpener(Opener):
     def knows(scheme: str) -> bool:
         """Return whether fsspec knows ``scheme``; False where fsspec is not installed."""
         try:
-            from fsspec import available_protocols  # noqa: PLC0415  # optional
+            from fsspec.registry import known_implementations, registry  # noqa: PLC0415  # optional
         except ImportError:
             return False
-        return scheme in available_protocols()
+        return scheme in registry or scheme in known_implementations
 
     @override
     def open(self, url: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
         system, path = self._system(url)
         file = self._attempt(lambda: system.open(path, mode), "cannot open", url)
         if mode == "wb":
-            return DrainWriter(_Upload(file, url, _texts(self.options)), self.buffer_size)
+            return DrainWriter(_Upload(system, file, url, _texts(self.options)), self.buffer_size)
         if isinstance(file, io.BytesIO):  # of the memory file system: one object, and one position, for all
             file = io.BytesIO(file.getvalue())
-        return FeedReader(_Stored(file, url, _texts(self.options)), self.buffer_size)
+        return FeedReader(_Stored(system, file, url, _texts(self.options)), self.buffer_size)
 
     @override
     def size(self, url: str) -> int | None:

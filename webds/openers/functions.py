@@ -33,7 +33,7 @@ class _Foreign(Feed):
         return len(data)
 
     @override
-    def release(self) -> None:
+    def release(self, *, unread: bool) -> None:
         self._stream.close()
 
 

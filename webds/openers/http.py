@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpOpener"]
 
-_RANGE: Final = re.compile(r"bytes\s+(?:(?P<first>\d+)-(?P<last>\d+)|\*)/(?P<total>\d+|\*)", re.IGNORECASE)
+_RANGE: Final = re.compile(
+    r"bytes\s+(?:(?P<first>\d{1,18})-(?P<last>\d{1,18})|\*)/(?P<total>\d{1,18}|\*)", re.IGNORECASE
+)
 _HTML_STARTS: Final = (b"<!doctype html", b"<html")
 _HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 _NO_HEAD: Final = (400, 403, 405, 501)  # the answers of servers, and of signed URLs, that know GET alone
@@ -53,7 +55,7 @@ class _Body(Feed):
         return len(data)
 
     @override
-    def release(self) -> None:
+    def release(self, *, unread: bool) -> None:
         self._response.close()
         self._response.release_conn()
 
@@ -203,7 +205,7 @@ class HttpOpener(Opener):
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and re.fullmatch(r"[0-9]+", text) else None
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _host(url: str) -> str:

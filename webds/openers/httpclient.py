@@ -86,11 +86,8 @@ def send(request: Request) -> BaseHTTPResponse:
             length = response.headers.get("Content-Length", "")
             if length.isdecimal() and int(length) <= _DRAINED:
                 response.drain_conn()  # so that the connection can be kept
-        url, previous = urljoin(target.url, location), target
-        scheme = urlsplit(url).scheme
-        if scheme not in ("http", "https"):
-            raise OpenError(f"the server redirects to the scheme {scheme!r}, which is not followed", url=request.url)
-        if not _same_server(previous.url, url):
+        url, same = _redirected(request, target.url, location)
+        if not same:
             credentials = {}
     raise OpenError(f"the server redirects more than {_MAX_REDIRECTS} times", url=request.url)
 
@@ -109,6 +106,16 @@ def _parsed(url: str) -> tuple[Url, dict[str, str]]:
     user, colon, password = (parsed.auth or "").partition(":")
     own = {"Authorization": basic_credentials(unquote(user), unquote(password))} if user or colon else {}
     return parsed._replace(auth=None, fragment=None), own
+
+
+def _redirected(request: Request, old: str, location: str) -> tuple[str, bool]:
+    """Return where a redirect leads, and whether that is the same server."""
+    message = "the server redirects to something that is no URL"
+    url = attempt(lambda: urljoin(old, location), message, request.url)
+    scheme = urlsplit(url).scheme
+    if scheme not in ("http", "https"):
+        raise OpenError(f"the server redirects to the scheme {scheme!r}, which is not followed", url=request.url)
+    return url, attempt(lambda: _same_server(old, url), message, request.url)
 
 
 def _same_server(old: str, new: str) -> bool:

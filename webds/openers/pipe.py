@@ -37,12 +37,12 @@ class _Output(Feed):
         return number
 
     @override
-    def release(self) -> None:
+    def release(self, *, unread: bool) -> None:
         if self._ended:
             return
         self._ended = True
         # Everything may have been read without anybody asking for more.
-        if self._command.at_end() and self._command.wait(1.0):
+        if not unread and self._command.at_end() and self._command.wait(1.0):
             self._command.check()
         else:
             self._command.stop()
@@ -54,24 +54,27 @@ class _Input(Drain):
 
     def __init__(self, command: ShellCommand) -> None:
         self._command = command
-        self._failure: OpenError | None = None
+        self._broken = False
+
+    def _failure(self) -> OpenError:
+        return self._command.failure("stopped reading before everything was written")
 
     @override
     def take(self, data: memoryview) -> int:
-        if self._failure is None:
+        if not self._broken:
             try:
                 return self._command.write_from(data)
             except BrokenPipeError:
+                self._broken = True
                 self._command.close_pipe()
                 self._command.wait(1.0)
-                self._failure = self._command.failure("stopped reading before everything was written")
-        raise self._failure
+        raise self._failure()
 
     @override
     def finish(self) -> None:
-        if self._failure is not None:
+        if self._broken:
             self._command.stop()
-            return
+            raise self._failure()
         self._command.close_pipe()
         self._command.wait()
         self._command.check()

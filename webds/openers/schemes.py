@@ -48,6 +48,10 @@ def _by_scheme(openers: Mapping[str, Opener]) -> dict[str, Opener]:
     return {check_scheme(scheme): opener for scheme, opener in openers.items()}
 
 
+def _copied(commands: Mapping[str, str]) -> dict[str, str]:
+    return dict(commands)
+
+
 def _schemes_only(commands: Mapping[str, str]) -> str:
     """Return what may be shown of command templates."""
     return repr(sorted(commands))
@@ -70,7 +74,7 @@ class SchemeOpener(Opener):
 
     openers: Mapping[str, Opener] = attrs.field(factory=dict[str, Opener], converter=_by_scheme)
     buffer_size: int = BUFFER_SIZE
-    commands: Mapping[str, str] = attrs.field(factory=dict[str, str], converter=dict, repr=_schemes_only)
+    commands: Mapping[str, str] = attrs.field(factory=dict[str, str], converter=_copied, repr=_schemes_only)
 
     def with_opener(self, scheme: str, opener: OpenerLike) -> SchemeOpener:
         """Return one that opens URLs of ``scheme`` with ``opener``.
@@ -92,7 +96,7 @@ class SchemeOpener(Opener):
             return self.openers[scheme]
         template = scheme_to_command.get(scheme) or self.commands.get(scheme)
         if template is not None:
-            return CommandOpener(template, self.buffer_size)
+            return CommandOpener(template, buffer_size=self.buffer_size)
         match scheme:
             case "file":
                 return FileOpener(self.buffer_size)
@@ -154,6 +158,8 @@ def as_opener(opener: OpenerLike) -> Opener:
         return CommandOpener(opener)
     if opener is reader or opener is gopen:
         return default_opener()
+    if isinstance(opener, type) and issubclass(opener, Opener):
+        raise TypeError(f"{opener.__name__} is a class: expected an instance, {opener.__name__}()")
     if callable(cast("object", opener)):
         return FunctionOpener(opener)
     raise TypeError(

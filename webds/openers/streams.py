@@ -24,6 +24,7 @@ BUFFER_SIZE: Final = 1 << 16
 """Bytes that are asked for at once, where nobody says otherwise."""
 
 R = TypeVar("R")
+_AT_ONCE: Final = 1 << 24  # bytes that a read takes memory for before they are there
 _KINDS: Final = (FileNotFoundError, PermissionError, TimeoutError, ConnectionError, OSError)
 
 
@@ -95,8 +96,11 @@ class Feed(ABC):
         """
 
     @abstractmethod
-    def release(self) -> None:
+    def release(self, *, unread: bool) -> None:
         """Give everything back. Called once, at the end or before it.
+
+        Args:
+            unread: whether bytes that were put into buffers have not been read: nobody cares for the end.
 
         Raises:
             OpenError: only now it shows that bytes are missing from what was delivered as complete.
@@ -117,6 +121,8 @@ class _Raw(io.RawIOBase):
 
     def __init__(self, feed: Feed) -> None:
         self.failure: OpenError | None = None
+        self.closing = False
+        self.unread = False
         self._feed = feed
 
     @override
@@ -125,7 +131,7 @@ class _Raw(io.RawIOBase):
 
     @override
     def readinto(self, buffer: Buffer, /) -> int:
-        if self.failure is not None:
+        if self.failure is not None or self.closing:
             return 0
         try:
             return self._feed.fill(memoryview(buffer).cast("B"))
@@ -152,7 +158,7 @@ class _Raw(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             try:
-                self._feed.release()
+                self._feed.release(unread=self.unread)
             finally:
                 super().close()
 
@@ -177,10 +183,22 @@ class FeedReader(io.BufferedReader):
 
     @override
     def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _AT_ONCE:
+            return self._read_much(size)
         data = super().read(size)
         if size is None or size < 0 or (size and not data):
             self._check()
         return data
+
+    def _read_much(self, size: int) -> bytes:
+        """Read a length that somebody may have made up: `io.BufferedReader` takes the memory for it beforehand."""
+        parts: list[bytes] = []
+        while size > 0 and (part := super().read(min(size, _AT_ONCE))):
+            parts.append(part)
+            size -= len(part)
+        if not parts:
+            self._check()
+        return b"".join(parts)
 
     @override
     def read1(self, size: int = -1, /) -> bytes:
@@ -222,6 +240,8 @@ class FeedReader(io.BufferedReader):
         if self.closed:
             return
         failure = None if self._raised else self._bytes.failure
+        self._bytes.closing = True  # so that this looks at the buffer and waits for nothing
+        self._bytes.unread = bool(super().peek(1))
         super().close()
         if failure is not None:
             raise failure

@@ -93,7 +93,7 @@ def _expand(pattern: str, opener: Opener, trust: bool) -> Iterator[str]:
         if path is not None and len(names) > 1 and not any(has_glob(name) or _is_there(name, opener) for name in names):
             raise UrlError(f"none of the {len(names)} files of this brace expression is there", url=pattern)
     for name in names:
-        for url in _matches(name, opener):
+        for url in _matches(name, opener, pattern):
             # What a listing has found is a shard: data/* is not meant to read the lists that lie among them.
             if _list_suffix(name) and _list_suffix(url):
                 yield from _read_list(url, opener, trust)
@@ -101,8 +101,8 @@ def _expand(pattern: str, opener: Opener, trust: bool) -> Iterator[str]:
                 yield url
 
 
-def _matches(name: str, opener: Opener) -> Sequence[str]:
-    """Return the URLs that match ``name``, a string without braces."""
+def _matches(name: str, opener: Opener, pattern: str) -> Sequence[str]:
+    """Return the URLs that match ``name``, which is what ``pattern`` stands for or a part of it."""
     scheme = scheme_of(name)
     path = local_path(name)
     if path is None:
@@ -111,13 +111,13 @@ def _matches(name: str, opener: Opener) -> Sequence[str]:
         found = opener.list(name)
     elif not _TAR.search(path) and os.path.isdir(path) and not _is_there(name, opener):
         shown = os.path.join(path, "*.tar")
-        raise UrlError(f"this is a directory; name the shards in it, such as {shown}", url=name)
+        raise UrlError(f"this is a directory; name the shards in it, such as {shown}", url=pattern)
     elif os.path.exists(path) or not has_glob(path):
         return [name]
     else:
         found = local_glob(path)
     if not found:
-        raise UrlError("no file matches this pattern", url=name)
+        raise UrlError(f"no file matches {redact(name)!r}", url=pattern)
     return found
 
 

@@ -1,0 +1,480 @@
+from __future__ import annotations
+
+import gzip
+import logging
+import multiprocessing
+import pickle
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import threading
+from abc import ABC
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typing_extensions import override
+
+from tests.support.webserver import Exchange, WebServer, serving
+from webds.abc import Opener
+from webds.errors import OpenError
+from webds.openers import HttpOpener
+from webds.testing import OpenerSuite
+from webds.testing.suite import open_files, settled, shown
+
+DATA = bytes(range(256)) * 300
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving() as server:
+        yield server
+
+
+class HttpSuite(OpenerSuite, ABC):
+    web: WebServer
+
+    @pytest.fixture(autouse=True)
+    def _web(self, web: WebServer) -> None:
+        type(self).web = web
+
+    @override
+    def make_opener(self) -> Opener:
+        return HttpOpener(headers={"X-Api-Key": "hush-key-1"}, auth=("me", "hush-password-2"), timeout=10)
+
+    @override
+    def opener_secrets(self) -> list[str]:
+        return ["hush-key-1", "hush-password-2", "bWU6aHVzaC1wYXNzd29yZC0y"]
+
+    @override
+    def missing_url(self, folder: Path) -> str:
+        return self.web.url("/nothing")
+
+
+class TestServerThatKnowsNoRanges(HttpSuite):
+    @override
+    def url_of(self, folder: Path, content: bytes) -> str:
+        path = f"/{len(self.web.routes)}.bin"
+        self.web.routes[path] = content
+        return self.web.url(path)
+
+
+class TestServerThatKnowsRanges(HttpSuite):
+    @override
+    def url_of(self, folder: Path, content: bytes) -> str:
+        path = f"/{len(self.web.routes)}.bin"
+        self.web.routes[path] = lambda exchange: exchange.reply_range(content)
+        return self.web.url(path)
+
+
+class TestServerThatSendsRangesInSmallParts(HttpSuite):
+    @override
+    def url_of(self, folder: Path, content: bytes) -> str:
+        path = f"/{len(self.web.routes)}.bin"
+        self.web.routes[path] = lambda exchange: exchange.reply_range(content, most=100)
+        return self.web.url(path)
+
+
+class TestChunkedServer(HttpSuite):
+    @override
+    def url_of(self, folder: Path, content: bytes) -> str:
+        path = f"/{len(self.web.routes)}.bin"
+        self.web.routes[path] = lambda exchange: chunked(exchange, content)
+        return self.web.url(path)
+
+
+class TestRedirectingServer(TestServerThatKnowsRanges):
+    @override
+    def url_of(self, folder: Path, content: bytes) -> str:
+        target = super().url_of(folder, content)
+        path = f"/from/{len(self.web.routes)}"
+        self.web.routes[path] = lambda exchange: exchange.reply(b"moved", 302, Location=f"{target}?sig=hush-signature")
+        return self.web.url(path)
+
+
+def chunked(exchange: Exchange, content: bytes, whole: bool = True) -> None:
+    exchange.reply(status=200, Content_Length="", Transfer_Encoding="chunked")
+    if exchange.command == "HEAD":
+        return
+    for start in range(0, len(content), 1000):
+        part = content[start : start + 1000]
+        exchange.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+    if whole:
+        exchange.wfile.write(b"0\r\n\r\n")
+    else:
+        exchange.cut_off()
+
+
+def drained(opener: Opener, url: str, size: int = 1000) -> Iterator[bytes]:
+    with opener.open(url) as stream:
+        while part := stream.read(size):
+            yield part
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (404, "404 Not Found"),
+        (401, "401 Unauthorized.*credentials"),
+        (403, "403 Forbidden.*expired"),
+        (500, "500 Internal Server Error"),
+        (503, "503 Service Unavailable"),
+        (429, "429 Too Many Requests"),
+        (204, "204 No Content.*no whole file"),
+        (206, "206 Partial Content.*no whole file"),
+        (304, "304 Not Modified"),
+        (599, "599"),
+    ],
+)
+def test_a_status_is_named_and_asked_for_once(web: WebServer, status: int, words: str) -> None:
+    web.routes["/x.tar"] = lambda exchange: exchange.reply(status=status)
+    with pytest.raises(OpenError, match=words):
+        HttpOpener().open(web.url("/x.tar"))
+    assert len(web.asked) == 1
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_body_shorter_than_announced_is_an_error_after_its_bytes(web: WebServer, whole: bool) -> None:
+    def answer(exchange: Exchange) -> None:
+        exchange.reply(DATA[:5000], Content_Length="5000" if whole else "9000")
+        exchange.cut_off()
+
+    web.routes["/x.tar"] = answer
+    parts: list[bytes] = []
+    if whole:
+        parts.extend(drained(HttpOpener(), web.url("/x.tar")))
+    else:
+        with pytest.raises(OpenError, match="broke off after 5000 of 9000 bytes"):
+            parts.extend(drained(HttpOpener(), web.url("/x.tar")))
+    assert b"".join(parts) == DATA[:5000]
+
+
+def test_a_chunked_body_that_breaks_off_is_an_error(web: WebServer) -> None:
+    web.routes["/x.tar"] = lambda exchange: chunked(exchange, DATA, whole=False)
+    with pytest.raises(OpenError, match="broke off"):
+        list(drained(HttpOpener(), web.url("/x.tar")))
+
+
+def test_a_server_that_stalls_is_an_error_after_the_time_out(web: WebServer) -> None:
+    hold = threading.Event()
+
+    def answer(exchange: Exchange) -> None:
+        exchange.reply(DATA[:5000], Content_Length="9000")
+        exchange.wfile.flush()
+        hold.wait(20)
+
+    web.routes["/x.tar"] = answer
+    with pytest.raises(OpenError, match="timed out"):
+        list(drained(HttpOpener(timeout=0.2, buffer_size=1000), web.url("/x.tar")))
+    web.routes["/silent.tar"] = lambda exchange: hold.wait(20)
+    with pytest.raises(OpenError, match=r"does not answer.*timed out"):
+        HttpOpener(timeout=0.2).open(web.url("/silent.tar"))
+    hold.set()
+
+
+def test_a_server_that_is_not_there_is_an_open_error() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        with pytest.raises(OpenError, match="refused"):
+            HttpOpener().open(f"http://127.0.0.1:{taken.getsockname()[1]}/x.tar")
+
+
+@pytest.mark.parametrize("url", ["http://", "http:///x.tar", "http://[::1/x", "http://host:port/x", "http://h\0st/x"])
+def test_what_is_no_url_is_an_open_error(url: str) -> None:
+    for call in (HttpOpener().open, HttpOpener().size, HttpOpener(hosts=["a"]).open):
+        with pytest.raises(OpenError):
+            call(url)
+
+
+HTML: dict[str, Callable[[Exchange], None]] = {
+    "by type": lambda exchange: exchange.reply(b"Please log in", Content_Type="text/html; charset=utf-8"),
+    "by content": lambda exchange: exchange.reply(b"\xef\xbb\xbf \n<!DocType HTML><p>Please log in"),
+    "by tag": lambda exchange: exchange.reply(b"<html><p>Please log in", Content_Type="application/x-tar"),
+}
+
+
+@pytest.mark.parametrize("answer", HTML.values(), ids=HTML)
+def test_a_web_page_in_place_of_data_is_called_that(web: WebServer, answer: Callable[[Exchange], None]) -> None:
+    web.routes["/x.tar"] = web.routes["/x.html"] = answer
+    with pytest.raises(OpenError, match=r"web page \(HTML\)"):
+        HttpOpener().open(web.url("/x.tar"))
+    assert b"log in" in b"".join(drained(HttpOpener(), web.url("/x.html?for=me")))
+
+
+def test_a_content_encoding_is_left_as_it_is(web: WebServer) -> None:
+    packed = gzip.compress(DATA)
+    web.routes["/x.tar.gz"] = lambda exchange: exchange.reply(packed, Content_Encoding="gzip")
+    assert b"".join(drained(HttpOpener(), web.url("/x.tar.gz"))) == packed
+    assert web.asked[0].headers["accept-encoding"] == "identity"
+
+
+def test_a_range_is_asked_for_and_read_alone(web: WebServer) -> None:
+    web.routes["/x.tar"] = lambda exchange: exchange.reply_range(DATA)
+    assert HttpOpener().read_range(web.url("/x.tar"), 1000, 50) == DATA[1000:1050]
+    assert [asked.headers["range"] for asked in web.asked] == ["bytes=1000-1049"]
+
+
+def test_an_absurd_length_takes_no_memory(web: WebServer) -> None:
+    web.routes["/x.tar"] = lambda exchange: exchange.reply_range(DATA)
+    assert HttpOpener().read_range(web.url("/x.tar"), 1000, 1 << 60) == DATA[1000:]
+    web.routes["/y.tar"] = DATA
+    assert HttpOpener().read_range(web.url("/y.tar"), 1000, 1 << 60) == DATA[1000:]
+
+
+def test_another_range_than_the_one_asked_for_is_an_error(web: WebServer) -> None:
+    web.routes["/x.tar"] = lambda exchange: exchange.reply_range(DATA, shift=1)
+    web.routes["/y.tar"] = lambda exchange: exchange.reply(DATA[:50], 206)
+    web.routes["/z.tar"] = lambda exchange: exchange.reply(DATA[:20], 206, Content_Range="bytes 5-54/1000")
+    for path in ("/x.tar", "/y.tar", "/z.tar"):
+        with pytest.raises(OpenError, match="sent"):
+            HttpOpener().read_range(web.url(path), 5, 50)
+
+
+def test_a_range_that_breaks_off_is_an_error(web: WebServer) -> None:
+    def answer(exchange: Exchange) -> None:
+        exchange.reply(DATA[:20], 206, Content_Range="bytes 0-49/1000", Content_Length="50")
+        exchange.cut_off()
+
+    web.routes["/x.tar"] = answer
+    with pytest.raises(OpenError, match="broke off after 20 of 50"):
+        HttpOpener().read_range(web.url("/x.tar"), 0, 50)
+
+
+def test_a_negative_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="range"):
+        HttpOpener().read_range("http://127.0.0.1:1/", -1, 5)
+
+
+@pytest.mark.parametrize(("answer", "size"), [("range", len(DATA)), ("whole", len(DATA)), ("unknown", None)])
+def test_the_size_is_asked_for_by_get_where_head_is_not_known(web: WebServer, answer: str, size: int | None) -> None:
+    def reply(exchange: Exchange) -> None:
+        if exchange.command == "HEAD":
+            exchange.reply(status=405)
+        elif answer == "range":
+            exchange.reply_range(DATA)
+        elif answer == "whole":
+            exchange.reply(DATA)
+        else:
+            exchange.reply(DATA[:1], 206, Content_Range="bytes 0-0/*")
+
+    web.routes["/x.tar"] = reply
+    assert HttpOpener().size(web.url("/x.tar")) == size
+
+
+def test_the_size_of_nothing_is_zero_by_either_way(web: WebServer) -> None:
+    web.routes["/x.tar"] = b""
+    web.routes["/y.tar"] = lambda exchange: (
+        exchange.reply(status=403) if exchange.command == "HEAD" else exchange.reply_range(b"")
+    )
+    assert HttpOpener().size(web.url("/x.tar")) == 0
+    assert HttpOpener().size(web.url("/y.tar")) == 0
+
+
+def test_a_length_that_is_none_is_unknown(web: WebServer) -> None:
+    def answer(exchange: Exchange) -> None:
+        exchange.reply(status=200, Content_Length="")
+        exchange.cut_off()
+
+    web.routes["/x.tar"] = answer
+    assert HttpOpener().size(web.url("/x.tar")) is None
+
+
+def test_a_failing_server_has_no_size(web: WebServer) -> None:
+    web.routes["/x.tar"] = lambda exchange: exchange.reply(status=503)
+    with pytest.raises(OpenError, match="503"):
+        HttpOpener().size(web.url("/x.tar"))
+
+
+def test_connections_are_kept_and_nothing_leaks(web: WebServer) -> None:
+    ports: set[Any] = set()
+
+    def answer(exchange: Exchange) -> None:
+        ports.add(exchange.client_address)
+        exchange.reply(DATA)
+
+    web.routes["/x.tar"] = answer
+    opener = HttpOpener()
+    for _ in range(5):
+        list(drained(opener, web.url("/x.tar")))
+        opener.size(web.url("/x.tar"))
+    assert len(ports) == 1
+    files = open_files()
+    for _ in range(5):
+        with opener.open(web.url("/x.tar")) as stream:
+            stream.read(10)
+    assert settled(lambda: open_files() <= files)
+
+
+def test_a_kept_connection_that_the_server_closed_is_replaced(web: WebServer) -> None:
+    def rude(exchange: Exchange) -> None:
+        if len(web.asked) % 2 == 0:
+            exchange.cut_off()  # without an answer
+        else:
+            exchange.reply(DATA)
+
+    web.routes["/x.tar"] = rude
+    for _ in range(3):
+        assert b"".join(drained(HttpOpener(), web.url("/x.tar"))) == DATA
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_followed(web: WebServer, status: int) -> None:
+    web.routes["/a/x.tar"] = lambda exchange: exchange.reply(b"moved", status, Location="../b/x.tar?sig=1")
+    web.routes["/b/x.tar"] = DATA
+    assert b"".join(drained(HttpOpener(), web.url("/a/x.tar"))) == DATA
+    assert web.asked[1].path == "/b/x.tar?sig=1"
+
+
+def test_a_redirect_to_another_server_gets_no_credentials(web: WebServer) -> None:
+    web.routes["/x.tar"] = DATA
+    with serving() as first:
+        first.routes["/x.tar"] = lambda exchange: exchange.reply(status=302, Location="/y.tar")
+        first.routes["/y.tar"] = lambda exchange: exchange.reply(status=302, Location=web.url("/x.tar"))
+        opener = HttpOpener(headers={"X-Api-Key": "key", "Cookie": "c=1"}, auth="token")
+        list(drained(opener, first.url("/x.tar")))
+    for asked in first.asked:
+        assert asked.headers["authorization"] == "Bearer token"
+        assert asked.headers["x-api-key"] == "key"
+    assert {"authorization", "x-api-key", "cookie"}.isdisjoint(web.asked[0].headers)
+
+
+def test_credentials_are_for_the_hosts_that_are_named(web: WebServer) -> None:
+    web.routes["/x.tar"] = DATA
+    opener = HttpOpener(auth="token", hosts=["LocalHost"])
+    list(drained(opener, web.url("/x.tar")))
+    list(drained(opener, web.url("/x.tar", host="localhost")))
+    assert ["authorization" in asked.headers for asked in web.asked] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("/x.tar", "more than 10 times"),
+        ("file:///etc/passwd", "scheme 'file'"),
+        ("http://[", "no URL"),
+        ("//host:99999999/", "no URL"),
+    ],
+)
+def test_redirects_that_lead_nowhere_are_errors(web: WebServer, location: str, words: str) -> None:
+    web.routes["/x.tar"] = lambda exchange: exchange.reply(status=302, Location=location)
+    with pytest.raises(OpenError, match=words):
+        HttpOpener().open(web.url("/x.tar"))
+    assert len(web.asked) <= 11
+
+
+def test_user_and_password_of_the_url_are_sent_and_never_shown(web: WebServer) -> None:
+    web.routes["/x.tar"] = lambda exchange: exchange.reply(DATA)
+    url = web.url("/x.tar").replace("://", "://us%40er:pa%3Ass@")
+    list(drained(HttpOpener(), url))
+    assert web.asked[0].headers["authorization"] == "Basic dXNAZXI6cGE6c3M="
+    with pytest.raises(OpenError) as caught:
+        HttpOpener().open(url.replace("x.tar", "y.tar"))
+    assert "pa%3Ass" not in shown(caught.value)
+
+
+def test_a_fragment_is_not_sent(web: WebServer) -> None:
+    web.routes["/x.tar"] = DATA
+    list(drained(HttpOpener(), web.url("/x.tar#part")))
+    assert web.asked[0].path == "/x.tar"
+
+
+def test_what_urllib3_logs_shows_no_query(web: WebServer, caplog: pytest.LogCaptureFixture) -> None:
+    web.routes["/x.tar"] = lambda exchange: exchange.reply(status=302, Location="/y.tar?sig=hush")
+    web.routes["/y.tar"] = DATA
+    with caplog.at_level(logging.DEBUG):
+        list(drained(HttpOpener(), web.url("/x.tar?sig=hush")))
+    assert "/y.tar" in caplog.text
+    assert "hush" not in caplog.text
+
+
+def test_a_repr_names_headers_and_hides_their_values() -> None:
+    text = repr(HttpOpener(headers={"X-Api-Key": "hush"}, auth=("me", "hush")))
+    assert "X-Api-Key" in text
+    assert "hush" not in text
+    assert "hush" not in repr(HttpOpener(auth="hush"))
+
+
+@pytest.mark.parametrize(("name", "value"), [("X-Key", "hush\r\nX-Evil: 1"), ("X Key", "hush"), ("", "hush")])
+def test_a_header_that_is_none_is_refused_without_its_value(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match="header") as caught:
+        HttpOpener(headers={name: value})
+    assert "hush" not in str(caught.value)
+
+
+def test_an_opener_that_was_used_pickles_and_works_in_a_forked_process(web: WebServer) -> None:
+    web.routes["/x.tar"] = DATA
+    opener = HttpOpener(headers={"X-Key": "key"}, auth=("a", "b"), hosts=["127.0.0.1"], timeout=9, buffer_size=5)
+    list(drained(opener, web.url("/x.tar")))
+    assert pickle.loads(pickle.dumps(opener)) == opener
+    context = multiprocessing.get_context("fork")
+    worker = context.Process(target=lambda: sys.exit(b"".join(drained(opener, web.url("/x.tar"))) != DATA))
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 0
+    assert b"".join(drained(opener, web.url("/x.tar"))) == DATA
+
+
+def test_the_buffer_size_is_how_much_is_read_at_once(web: WebServer) -> None:
+    web.routes["/x.tar"] = DATA
+    with HttpOpener(buffer_size=10).open(web.url("/x.tar")) as stream:
+        stream.read(1)
+        assert len(stream.peek(1)) == 9  # type: ignore[attr-defined]  # of a buffered reader
+
+
+def test_a_proxy_of_the_environment_is_used_and_its_exceptions_too(
+    web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving() as proxy:
+        proxy.routes["http://data.example/x.tar"] = DATA
+        monkeypatch.setenv("http_proxy", proxy.url("").replace("://", "://me:secret@"))
+        assert b"".join(drained(HttpOpener(), "http://data.example/x.tar")) == DATA
+        assert proxy.asked[0].headers["proxy-authorization"] == "Basic bWU6c2VjcmV0"
+        web.routes["/x.tar"] = b"direct"
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert b"".join(drained(HttpOpener(), web.url("/x.tar"))) == b"direct"
+
+
+def test_a_proxy_that_is_not_there_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    password = "hu"
+    password += "sh"  # not as such in the lines of a traceback
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        for proxy in (f"http://me:{password}@127.0.0.1:{taken.getsockname()[1]}", f"ftp://me:{password}@x"):
+            monkeypatch.setenv("http_proxy", proxy)
+            with pytest.raises(OpenError) as caught:
+                HttpOpener().open("http://data.example/x.tar")
+            assert password not in shown(caught.value)
+
+
+def test_https_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ssl
+
+    certificate = tmp_path / "cert.pem"
+    command = (
+        f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost "
+        f"-keyout {shlex.quote(str(certificate))}.key -out {shlex.quote(str(certificate))}"
+    )
+    if subprocess.run(command, shell=True, capture_output=True, check=False).returncode:
+        pytest.skip("needs openssl to make a certificate")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, f"{certificate}.key")
+    with serving(context) as server:
+        server.routes["/x.tar"] = DATA
+        url = server.url("/x.tar", host="localhost").replace("http:", "https:")
+        program = (
+            "import sys\nfrom webds.errors import OpenError\nfrom webds.openers import HttpOpener\n"
+            "try:\n    print(len(HttpOpener(timeout=10).open(sys.argv[1]).read()))\n"
+            "except OpenError as error:\n    print(error)"
+        )
+        for trusted, words in (
+            (None, "CERTIFICATE_VERIFY_FAILED|certificate verify failed"),
+            (certificate, str(len(DATA))),
+        ):
+            monkeypatch.setenv("SSL_CERT_FILE", str(trusted) if trusted else "")
+            ran = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, check=False)
+            assert re.search(words, ran.stdout), ran
