@@ -74,7 +74,7 @@ class TestTorchCodec(CodecSuite[Any]):
         named = torch.zeros(2)
         named.label = 1  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
         trained = torch.zeros(2, requires_grad=True)
-        trained.sum().backward()  # type: ignore[no-untyped-call]
+        trained.sum().backward()
         values: list[Any] = [
             np.zeros(2),
             np.float32(1),
