@@ -4,9 +4,11 @@ import bz2
 import gzip
 import io
 import lzma
+import random
 import subprocess
 import sys
 import tarfile
+import threading
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -16,11 +18,12 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import override
 
 from webds.errors import MissingExtraError, TarFormatError
-from webds.tar import read_files
+from webds.tar import read_files, read_samples
 from webds.tar.compression import Compression, decompressed, recognise
-from webds.typing import Readable
+from webds.typing import Readable, Sample
 
 COMPRESSORS: dict[Compression, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,
@@ -34,17 +37,17 @@ NOISE = zlib.compress(bytes(range(256)) * 3) * 300  # some 30 kB that do not com
 FILES = [("a.bin", NOISE), ("b.bin", bytes(300_000)), ("c.bin", b"end")]
 
 
-def archive() -> bytes:
+def archive_of(files: list[tuple[str, bytes]]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, data in FILES:
+        for name, data in files:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
 
 
-ARCHIVE = archive()
+ARCHIVE = archive_of(FILES)
 
 
 class Dribble:
@@ -236,3 +239,39 @@ def test_an_error_of_the_stream_is_not_taken_for_damage() -> None:
 def test_compressed_nothing_is_an_empty_archive_cut_short(form: Compression) -> None:
     with pytest.raises(TarFormatError, match="empty"):
         list(read_files(io.BytesIO(COMPRESSORS[form](b""))))
+
+
+def threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("webds-")}
+
+
+@FORMATS
+def test_a_long_stream_is_decompressed_ahead_by_a_thread_that_ends_with_the_iteration(form: Compression) -> None:
+    many = [(f"{i:04d}.bin", random.Random(i).randbytes(4000)) for i in range(600)]
+    data = COMPRESSORS[form](archive_of(many))
+    assert list(read_files(io.BytesIO(data))) == many
+    assert not threads()
+    samples = read_samples(io.BytesIO(data))
+    assert [next(samples)["__key__"] for _ in range(500)] == [f"{i:04d}" for i in range(500)]
+    assert threads()
+    samples.close()  # type: ignore[attr-defined]
+    assert not threads()
+
+
+@FORMATS
+def test_an_error_of_the_stream_comes_after_what_was_decompressed_before_it(form: Compression) -> None:
+    many = [(f"{i:04d}.bin", random.Random(i).randbytes(4000)) for i in range(600)]
+    data = COMPRESSORS[form](archive_of(many))
+
+    class Failing(io.BytesIO):
+        @override
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() >= 2_000_000:
+                raise ConnectionResetError("gone")
+            return super().read(min(100_000, 2_000_000 - self.tell()))
+
+    found: list[Sample] = []
+    with pytest.raises(ConnectionResetError):
+        found.extend(read_samples(Failing(data)))
+    assert len(found) > (50 if form == "bz2" else 400)
+    assert not threads()
