@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from shards import numbered_shards
 
-from tests.support.shards import numbered_shards
 from webds.errors import UrlError
 from webds.openers import default_opener
 from webds.sources.urls import expand_urls
@@ -42,7 +43,8 @@ def test_08_a_pattern_without_a_match_is_an_error_that_names_it(
 
 
 def test_08_an_empty_list_is_an_error() -> None:
-    for empty in ([], ()):
+    empties: list[Sequence[str]] = [[], ()]
+    for empty in empties:
         with pytest.raises(UrlError, match="empty list"):
             expand_urls(empty, default_opener())
 

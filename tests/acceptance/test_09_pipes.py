@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from shards import numbered_shards
 
-from tests.support.shards import numbered_shards
 from webds.errors import OpenError
 from webds.openers import CommandOpener, default_opener, gopen
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from stores import put
+from webserver import serving
 
-from tests.support.stores import put
-from tests.support.webserver import serving
 from webds.errors import DecodeError, OpenError, UntrustedDataError, WebdsError
 from webds.openers import default_opener, scheme_to_command
 from webds.sources.urls import expand_urls

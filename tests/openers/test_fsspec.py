@@ -13,9 +13,9 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
+from stores import put
 from typing_extensions import override
 
-from tests.support.stores import put
 from webds.abc import Opener
 from webds.errors import MissingExtraError, OpenError
 from webds.openers import FsspecOpener

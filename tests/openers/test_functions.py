@@ -69,6 +69,7 @@ class TestMinimalStreams(TestFunctionOpener):
         (lambda: io.StringIO("text"), "text stream.*'rb'"),
         (lambda: None, "NoneType, which has no read"),
         (lambda: "x.tar", "str, which has no read"),
+        (lambda: io.BufferedWriter(io.BytesIO()), "not open for reading"),
         (type("OnlyReads", (), {"read": lambda self, n: b""}), "OnlyReads, which has no close"),
     ],
 )

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 from typing_extensions import override
+from webserver import Exchange, WebServer, serving
 
-from tests.support.webserver import Exchange, WebServer, serving
 from webds.abc import Opener
 from webds.errors import OpenError
 from webds.openers import HttpOpener
@@ -421,9 +421,15 @@ def test_an_opener_that_was_used_pickles_and_works_in_a_forked_process(web: WebS
 
 def test_the_buffer_size_is_how_much_is_read_at_once(web: WebServer) -> None:
     web.routes["/x.tar"] = DATA
-    with HttpOpener(buffer_size=10).open(web.url("/x.tar")) as stream:
-        stream.read(1)
-        assert len(stream.peek(1)) == 9  # type: ignore[attr-defined]  # of a buffered reader
+    for size, taken in ((600, 600), (10, 512), (0, 65536)):
+        with HttpOpener(buffer_size=size).open(web.url("/x.tar")) as stream:
+            stream.read(1)
+            assert len(stream.peek(1)) == taken - 1  # type: ignore[attr-defined]  # of a buffered reader
+
+
+def test_a_path_with_spaces_and_letters_is_encoded(web: WebServer) -> None:
+    web.routes["/a%20%C3%A9%20%20.tar"] = DATA
+    assert b"".join(drained(HttpOpener(), web.url("/a \u00e9%20 .tar"))) == DATA
 
 
 def test_a_proxy_of_the_environment_is_used_and_its_exceptions_too(

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from processes import alive, children
 from typing_extensions import override
 
-from tests.support.processes import alive, children
 from webds.abc import Opener
 from webds.errors import OpenError
 from webds.openers import PipeOpener, processes

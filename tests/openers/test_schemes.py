@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 import pytest
+from opening import read_by_command
+from stores import put
 from typing_extensions import override
+from webserver import serving
 
 import webds.openers.schemes
-from tests.support.stores import put
-from tests.support.webserver import serving
 from webds.abc import Opener
 from webds.errors import OpenError
 from webds.openers import (
@@ -133,18 +134,13 @@ def test_every_built_in_scheme_is_there(tmp_path: Path) -> None:
             assert read(default_opener(), url) == b"data", url
 
 
-def _read_in_worker(opener: Opener, url: str, queue: Any) -> None:
-    scheme_to_command["other"] = "echo {url}"
-    queue.put((read(opener, url), read(opener, "other://x")))
-
-
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_the_commands_reach_workers(method: str) -> None:
     scheme_to_command["mine"] = "printf %s '{url}'"
     context = multiprocessing.get_context(method)
     queue: Any = context.SimpleQueue()
-    opener = default_opener().with_opener("yours", Fixed())
-    worker: Any = context.Process(target=_read_in_worker, args=(opener, "mine://a'b", queue))  # type: ignore[attr-defined]  # of all contexts
+    opener = default_opener().with_opener("yours", FileOpener())
+    worker: Any = context.Process(target=read_by_command, args=(opener, "mine://a'b", queue))  # type: ignore[attr-defined]  # of all contexts
     worker.start()
     assert queue.get() == (b"mine://a'b", b"other://x\n")
     worker.join()
@@ -228,13 +224,13 @@ def test_bufsize_is_how_much_is_read_at_once(tmp_path: Path, bufsize: int, taken
 @pytest.mark.parametrize("scheme", ["pipe", "http", "mine", "memory"])
 def test_bufsize_reaches_every_built_in_opener(scheme: str) -> None:
     scheme_to_command["mine"] = "cat /dev/zero; : {url}"
-    put("memory://bufsize", bytes(100))
+    put("memory://bufsize", bytes(1000))
     with serving() as web:
-        web.routes["/x"] = bytes(100)
+        web.routes["/x"] = bytes(1000)
         url = {"pipe": "pipe:cat /dev/zero", "http": web.url("/x"), "mine": "mine://x", "memory": "memory://bufsize"}
-        with gopen(url[scheme], bufsize=10) as stream:
+        with gopen(url[scheme], bufsize=600) as stream:
             stream.read(1)
-            assert len(stream.peek(1)) == 9  # type: ignore[attr-defined]  # of a buffered reader
+            assert len(stream.peek(1)) == 599  # type: ignore[attr-defined]  # of a buffered reader
 
 
 def test_the_table_is_the_one_that_the_package_shows() -> None:

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from opening import refusal_of_stdin
 
 from webds.errors import OpenError
 from webds.openers import StdioOpener
@@ -93,18 +94,11 @@ def test_it_opens_nothing_else() -> None:
         StdioOpener().open("file")
 
 
-def _in_worker(queue: Any) -> None:
-    try:
-        StdioOpener().open("-")
-    except OpenError as error:
-        queue.put(str(error))
-
-
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_worker_has_no_standard_input(method: str) -> None:
     context = multiprocessing.get_context(method)
     queue: Any = context.SimpleQueue()
-    worker: Any = context.Process(target=_in_worker, args=(queue,))  # type: ignore[attr-defined]  # of all contexts
+    worker: Any = context.Process(target=refusal_of_stdin, args=(queue,))  # type: ignore[attr-defined]  # of all contexts
     worker.start()
     assert "main process" in queue.get()
     worker.join()

@@ -9,10 +9,10 @@ from typing import Any, BinaryIO, Literal
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from stores import put
 from typing_extensions import override
+from webserver import WebServer, serving
 
-from tests.support.stores import put
-from tests.support.webserver import WebServer, serving
 from webds.abc import Opener
 from webds.errors import OpenError, UntrustedDataError, UrlError
 from webds.openers import FunctionOpener, default_opener
@@ -43,7 +43,15 @@ def manifest(*urls: str, **more: Any) -> str:
 
 
 def test_lists_of_anything_keep_their_order(here: Path) -> None:
-    urls = ["x-{3..2}.tar", Path("x-0.tar"), "x-[01].tar", "http://host/a.tar", here / "x-{1,2}.tar", "-", "x-3.tar"]
+    urls: list[str | Path] = [
+        "x-{3..2}.tar",
+        Path("x-0.tar"),
+        "x-[01].tar",
+        "http://host/a.tar",
+        here / "x-{1,2}.tar",
+        "-",
+        "x-3.tar",
+    ]
     assert expand_urls(urls, OPENER) == [
         "x-3.tar", "x-2.tar", "x-0.tar", "x-0.tar", "x-1.tar", "http://host/a.tar",
         f"{here}/x-1.tar", f"{here}/x-2.tar", "-", "x-3.tar",

@@ -82,4 +82,6 @@ def _problem(stream: object) -> str | None:
         return f"{kind}, which has no read"
     if not callable(getattr(stream, "close", None)):
         return f"{kind}, which has no close"
+    if callable(readable := getattr(stream, "readable", None)) and not readable():
+        return f"a stream that is not open for reading ({kind})"
     return None

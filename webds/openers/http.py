@@ -25,6 +25,7 @@ _RANGE: Final = re.compile(
     r"bytes\s+(?:(?P<first>\d{1,18})-(?P<last>\d{1,18})|\*)/(?P<total>\d{1,18}|\*)", re.IGNORECASE
 )
 _HTML_STARTS: Final = (b"<!doctype html", b"<html")
+_LOOKED_AT: Final = 512
 _HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 _NO_HEAD: Final = (400, 403, 405, 501)  # the answers of servers, and of signed URLs, that know GET alone
 _HINTS: Final = {
@@ -90,7 +91,7 @@ class HttpOpener(Opener):
         hosts: the hosts that headers and auth are for; None for every host that a URL names. A list of URLs that
             somebody else wrote can name any. Where a server redirects to another one, they are left out anyway.
         timeout: seconds to wait for a connection, and for each further piece of an answer.
-        buffer_size: bytes that are read at once; below 1, a default.
+        buffer_size: bytes that are read at once, 512 at least; below 1, a default.
     """
 
     headers: Mapping[str, str] = attrs.field(
@@ -189,12 +190,14 @@ class HttpOpener(Opener):
     def _stream(self, response: BaseHTTPResponse, url: str) -> BinaryIO:
         """Return the body of an answer as a stream, once it is known to be data."""
         self._check(response, url)
-        stream = FeedReader(_Body(response, url, self._secrets()), self.buffer_size)
+        # A web page is recognised by what is in the buffer first.
+        size = max(self.buffer_size, _LOOKED_AT) if self.buffer_size > 0 else BUFFER_SIZE
+        stream = FeedReader(_Body(response, url, self._secrets()), size)
         with contextlib.ExitStack() as on_failure:
             on_failure.enter_context(stream)
             if not _path(url).endswith((".html", ".htm")):
                 kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-                start = stream.peek(512)[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+                start = stream.peek(_LOOKED_AT)[:_LOOKED_AT].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
                 if kind in _HTML_TYPES or start.startswith(_HTML_STARTS):
                     raise OpenError(
                         "the server sent a web page (HTML) in place of data: a login, an error or an index page?",

@@ -11,7 +11,6 @@ from collections.abc import Collection, Generator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, final
 from urllib.parse import unquote, urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import attrs
 from typing_extensions import override
@@ -172,6 +171,8 @@ _pools: dict[tuple[int, str | None], PoolManager] = {}
 
 def _pool(target: Url) -> PoolManager:
     """Return the connections of this process: those of the parent are the parent's."""
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  # slow to import
+
     import urllib3  # noqa: PLC0415  # see above
 
     proxy = None if proxy_bypass(target.netloc or "") else getproxies().get(target.scheme or "")
