@@ -12,11 +12,11 @@ from typing_extensions import override
 
 from webds.abc import Opener, Source
 from webds.dataset import AnyDecoder, BaseDataset, Selection, decoding, keeping, older_plan, resolve_decoders
-from webds.openers.schemes import as_opener, reader
+from webds.openers.schemes import reader
 from webds.plan import Plan
 from webds.policy import Guard, Handler, Ledger, Policy, reraise_exception
 from webds.redaction import redact
-from webds.sources.tar import Urls
+from webds.sources.tar import TarShards, Urls
 from webds.splitters import NoSplit
 from webds.stages.base import Run
 from webds.stages.fields import Associate, ToTuple
@@ -40,18 +40,6 @@ class _LoggingOpener(Opener):
     def open(self, url: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
         _log.info("opening %s", redact(url))
         return self.opener.open(url, mode)
-
-    @override
-    def size(self, url: str) -> int | None:
-        return self.opener.size(url)
-
-    @override
-    def read_range(self, url: str, start: int, length: int) -> bytes:
-        return self.opener.read_range(url, start, length)
-
-    @override
-    def list(self, pattern: str) -> Sequence[str]:
-        return self.opener.list(pattern)
 
 
 @final
@@ -100,9 +88,13 @@ class WebDataset(BaseDataset[Any]):
         handler: Handler = reraise_exception,
         missing_end: MissingEnd = "error",
     ) -> None:
-        how = _LoggingOpener(as_opener(opener)) if verbose else opener
-        plan = older_plan(urls, keys, epochs, how, handler, missing_end)
+        plan = older_plan(urls, keys, epochs, opener, handler, missing_end)
         raw = len(plan.stages)
+        if verbose and isinstance(plan.source, TarShards):
+            # What the URLs stand for was found out by the opener itself, which may know more than to open one.
+            shards = plan.source.shards()
+            logging_source = attrs.evolve(plan.source, opener=_LoggingOpener(plan.source.opener)).with_shards(shards)
+            plan = attrs.evolve(plan, source=logging_source)
         if shuffle < 0:
             raise ValueError(f"shuffle={shuffle}: expected a number from 0")
         if shuffle > 0:

@@ -36,8 +36,8 @@ def expand_urls(urls: Urls, opener: Opener, *, trust_commands: bool = False) -> 
 
     - a brace expression (``x-{000..146}.tar``), expanded as by bash;
     - a glob: of local paths, sorted, files only, ``**`` for any directories; of a store, through the opener's
-      ``list``. In ``http:`` URLs and commands ``?`` and ``[`` mean themselves. A file that has the very name of
-      the pattern wins;
+      ``list``. In ``http:`` URLs and commands, and where an opener cannot list, ``?`` and ``[`` mean themselves.
+      A file that has the very name of the pattern wins;
     - a manifest: a ``.json`` whose ``__kind__`` is ``wids-shard-index-v1``, read through the opener, its URLs
       relative to its own;
     - a list file: a ``.txt`` with one URL or brace expression a line, relative to its own; empty lines and lines
@@ -106,7 +106,8 @@ def _matches(name: str, opener: Opener, pattern: str) -> Sequence[str]:
     scheme = scheme_of(name)
     path = local_path(name)
     if path is None:
-        if scheme in _NO_GLOBS or not has_glob(name):
+        can_list = type(opener).list is not Opener.list  # without that, a function's URLs are its own affair
+        if scheme in _NO_GLOBS or not has_glob(name) or not can_list:
             return [name]
         found = opener.list(name)
     elif not _TAR.search(path) and os.path.isdir(path) and not _is_there(name, opener):
@@ -115,7 +116,7 @@ def _matches(name: str, opener: Opener, pattern: str) -> Sequence[str]:
     elif os.path.exists(path) or not has_glob(path):
         return [name]
     else:
-        found = local_glob(path)
+        found = local_glob(path) or ([name] if _is_there(name, opener) else [])
     if not found:
         raise UrlError(f"no file matches {redact(name)!r}", url=pattern)
     return found
