@@ -222,6 +222,21 @@ class TestOpener:
     def test_a_shell_command_template(self, urls: list[str], template: str) -> None:
         assert labels(webds.Dataset(urls, opener=template)) == list(range(20))
 
+    @pytest.mark.parametrize("name", ["db:12?shard=3", "db://12/*?shard=[3]", "shard*3"])
+    def test_names_that_are_no_files_are_the_functions_affair(self, urls: list[str], name: str) -> None:
+        asked: list[str] = []
+
+        def from_memory(url: str) -> io.BytesIO:
+            asked.append(url)
+            return io.BytesIO(Path(urls[1]).read_bytes())
+
+        assert labels(webds.Dataset([name], opener=from_memory)) == list(range(5, 10))
+        assert asked == [name]
+
+    def test_local_patterns_are_still_files_for_a_function(self, tmp_path: Path, urls: list[str]) -> None:
+        assert labels(webds.Dataset(f"{tmp_path}/*.tar", opener=open_counting)) == list(range(20))
+        assert labels(webds.Dataset(f"{tmp_path}/*.tar", opener="cat {url}")) == list(range(20))
+
     def test_a_command_that_fails_is_an_error_with_its_stderr(self, urls: list[str]) -> None:
         with pytest.raises(webds.OpenError, match="no luck today"):
             list(webds.Dataset(urls, opener="cat {url}; echo no luck today >&2; exit 3"))
