@@ -106,10 +106,13 @@ class Plan:
             place: who reads; it only selects from an order that is the same everywhere.
         """
         shards = self.source.shards()
+        fixed = not self.splitter.axes  # the same part everywhere stays the same in all epochs: it may be a test set
+        if fixed:
+            shards = self.splitter.split(shards, place)
         if self.shard_seed is not None:
             order: list[int] = permutation(len(shards), self.shard_seed, key, "shards").tolist()
             shards = [shards[i] for i in order]
-        return self.splitter.split(shards, place)
+        return shards if fixed else self.splitter.split(shards, place)
 
     def run(self, run: Run) -> Iterator[Item]:
         """Start one iteration and yield its items."""
