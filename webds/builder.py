@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, Self, final, overload
+from typing import Any, Generic, Self, TypeGuard, final, overload
 
 import attrs
-from typing_extensions import TypeVar
+import torch
+from typing_extensions import TypeIs, TypeVar, Unpack
 
-from webds.abc import Decoder, Opener, Source, Splitter
+from webds.abc import Decoder, Source
 from webds.dataset import Dataset, resolve_decoders
-from webds.loader import Loader
-from webds.openers.schemes import SchemeOpener, as_opener, default_opener
+from webds.forms import (
+    Dimensional,
+    Numeric,
+    Texts,
+    Tuple1,
+    Tuple2,
+    Tuple3,
+    Tuple4,
+    Tuple5,
+    Tuple6,
+    TupleN,
+    Unknown,
+    UnknownTuple,
+)
+from webds.loader import Loader, LoaderOptions
+from webds.openers.schemes import OpenerLike, SchemeOpener, as_opener, default_opener
 from webds.plan import Plan
 from webds.policy import Policy, PolicyLike
 from webds.sources.tar import TarShards, TarSource, Urls
-from webds.splitters import SplitByNodeAndWorker, as_splitter
+from webds.splitters import SplitByNodeAndWorker, SplitterLike, as_splitter
 from webds.stages.base import Stage
 from webds.stages.batch import Batch, Unbatch
 from webds.stages.collate import collate as default_collate
 from webds.stages.fields import Associate, Decode, Rename, Select, ToTuple
 from webds.stages.flow import Repeat, Take
 from webds.stages.functions import Filter, Map, MapDict, MapTuple, Pipe
-from webds.stages.into import Into
+from webds.stages.into import Into, RecordT
 from webds.stages.shuffle import Shuffle
 from webds.tar import Duplicates, MissingEnd, base_plus_ext
-from webds.typing import KeyFunction, Sample, T, U
+from webds.typing import KeyFunction, Sample, U, ValueT_co
 
 __all__ = ["DatasetBuilder"]
 
@@ -33,15 +48,19 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
+E = TypeVar("E")
+F = TypeVar("F")
 A2 = TypeVar("A2")
 B2 = TypeVar("B2")
 C2 = TypeVar("C2")
 D2 = TypeVar("D2")
+E2 = TypeVar("E2")
+F2 = TypeVar("F2")
 
 
 @final
 @attrs.frozen(init=False)
-class DatasetBuilder(Generic[T]):
+class DatasetBuilder(Generic[ValueT_co]):
     """Says step by step what a dataset reads and what becomes of it. It opens nothing until it is built.
 
     Frozen: each method returns a new builder, so any number of chains can be derived from one. The type
@@ -75,7 +94,7 @@ class DatasetBuilder(Generic[T]):
         self: DatasetBuilder[Sample],
         urls: Urls,
         *,
-        opener: Opener | Callable[[str], Any] | str | None = ...,
+        opener: OpenerLike | None = ...,
         keys: KeyFunction = ...,
         on_error: PolicyLike = ...,
         missing_end: MissingEnd = ...,
@@ -89,7 +108,7 @@ class DatasetBuilder(Generic[T]):
         self,
         urls: Urls | Source[Any],
         *,
-        opener: Opener | Callable[[str], Any] | str | None = None,
+        opener: OpenerLike | None = None,
         keys: KeyFunction | None = None,
         on_error: PolicyLike = "raise",
         missing_end: MissingEnd = "error",
@@ -125,7 +144,7 @@ class DatasetBuilder(Generic[T]):
 
     # Which samples, and in which order.
 
-    def split(self, splitter: Splitter | Callable[..., Any]) -> Self:
+    def split(self, splitter: SplitterLike) -> Self:
         """Divide the shards by ``splitter``; the default divides them over nodes' ranks, then over workers."""
         return self._evolve(splitter=as_splitter(splitter))
 
@@ -200,7 +219,7 @@ class DatasetBuilder(Generic[T]):
         _named("rename", tuple(new_old.values()))
         return self._then(Rename(fields=new_old))
 
-    def map(self, f: Callable[[T], U]) -> DatasetBuilder[U]:
+    def map(self, f: Callable[[ValueT_co], U]) -> DatasetBuilder[U]:
         """Replace each value by what ``f`` makes of it."""
         return self._then(Map(f=_function("map", f)))
 
@@ -229,19 +248,59 @@ class DatasetBuilder(Generic[T]):
         d: Callable[[D], D2],
         /,
     ) -> DatasetBuilder[tuple[A2, B2, C2, D2]]: ...
+    @overload
+    def map_tuple(
+        self: DatasetBuilder[tuple[A, B, C, D, E]],
+        a: Callable[[A], A2],
+        b: Callable[[B], B2],
+        c: Callable[[C], C2],
+        d: Callable[[D], D2],
+        e: Callable[[E], E2],
+        /,
+    ) -> DatasetBuilder[tuple[A2, B2, C2, D2, E2]]: ...
+    @overload
+    def map_tuple(
+        self: DatasetBuilder[tuple[A, B, C, D, E, F]],
+        a: Callable[[A], A2],
+        b: Callable[[B], B2],
+        c: Callable[[C], C2],
+        d: Callable[[D], D2],
+        e: Callable[[E], E2],
+        f: Callable[[F], F2],
+        /,
+    ) -> DatasetBuilder[tuple[A2, B2, C2, D2, E2, F2]]: ...
+    @overload
+    def map_tuple(  # more than are counted above, or from a list
+        self: DatasetBuilder[TupleN],
+        a: Callable[[Any], Any],
+        b: Callable[[Any], Any],
+        c: Callable[[Any], Any],
+        d: Callable[[Any], Any],
+        e: Callable[[Any], Any],
+        f: Callable[[Any], Any],
+        g: Callable[[Any], Any],
+        /,
+        *more: Callable[[Any], Any],
+    ) -> DatasetBuilder[TupleN]: ...
     def map_tuple(self: DatasetBuilder[Any], *fs: Callable[[Any], Any]) -> DatasetBuilder[Any]:
         """Replace each element of a tuple by what its function makes of it; as many functions as elements."""
         for f in fs:
             _function("map_tuple", f)
         return self._then(MapTuple(fs=fs))
 
-    def filter(self, predicate: Callable[[T], object]) -> Self:
+    @overload
+    def filter(self, predicate: Callable[[ValueT_co], TypeGuard[U]]) -> DatasetBuilder[U]: ...
+    @overload
+    def filter(self, predicate: Callable[[ValueT_co], TypeIs[U]]) -> DatasetBuilder[U]: ...
+    @overload
+    def filter(self, predicate: Callable[[ValueT_co], object]) -> Self: ...
+    def filter(self, predicate: Callable[[Any], object]) -> DatasetBuilder[Any]:
         """Let only the values through for which ``predicate`` is true.
 
         Raises:
             EmptyDatasetError: while iterating, at the end of a pass in which it dropped all that came in.
         """
-        return type(self).of(self.plan.then(Filter(predicate=_function("filter", predicate))))
+        return self._then(Filter(predicate=_function("filter", predicate)))
 
     def associate(
         self: DatasetBuilder[Sample], table: Callable[[str], Mapping[str, Any]] | Mapping[str, Mapping[str, Any]]
@@ -250,22 +309,30 @@ class DatasetBuilder(Generic[T]):
         return self._then(Associate(table=table))
 
     @overload
-    def to_tuple(self: DatasetBuilder[Sample], a: str, /, *, missing: Any = ...) -> DatasetBuilder[tuple[Any]]: ...
+    def to_tuple(self: DatasetBuilder[Sample], a: str, /, *, missing: object = ...) -> DatasetBuilder[Tuple1]: ...
     @overload
     def to_tuple(
-        self: DatasetBuilder[Sample], a: str, b: str, /, *, missing: Any = ...
-    ) -> DatasetBuilder[tuple[Any, Any]]: ...
+        self: DatasetBuilder[Sample], a: str, b: str, /, *, missing: object = ...
+    ) -> DatasetBuilder[Tuple2]: ...
     @overload
     def to_tuple(
-        self: DatasetBuilder[Sample], a: str, b: str, c: str, /, *, missing: Any = ...
-    ) -> DatasetBuilder[tuple[Any, Any, Any]]: ...
+        self: DatasetBuilder[Sample], a: str, b: str, c: str, /, *, missing: object = ...
+    ) -> DatasetBuilder[Tuple3]: ...
     @overload
     def to_tuple(
-        self: DatasetBuilder[Sample], a: str, b: str, c: str, d: str, /, *, missing: Any = ...
-    ) -> DatasetBuilder[tuple[Any, Any, Any, Any]]: ...
+        self: DatasetBuilder[Sample], a: str, b: str, c: str, d: str, /, *, missing: object = ...
+    ) -> DatasetBuilder[Tuple4]: ...
     @overload
-    def to_tuple(self: DatasetBuilder[Sample], *fields: str, missing: Any = ...) -> DatasetBuilder[tuple[Any, ...]]: ...
-    def to_tuple(self: DatasetBuilder[Sample], *fields: str, missing: Any = "error") -> DatasetBuilder[Any]:
+    def to_tuple(
+        self: DatasetBuilder[Sample], a: str, b: str, c: str, d: str, e: str, /, *, missing: object = ...
+    ) -> DatasetBuilder[Tuple5]: ...
+    @overload
+    def to_tuple(
+        self: DatasetBuilder[Sample], a: str, b: str, c: str, d: str, e: str, f: str, /, *, missing: object = ...
+    ) -> DatasetBuilder[Tuple6]: ...
+    @overload
+    def to_tuple(self: DatasetBuilder[Sample], *fields: str, missing: object = ...) -> DatasetBuilder[TupleN]: ...
+    def to_tuple(self: DatasetBuilder[Sample], *fields: str, missing: object = "error") -> DatasetBuilder[Any]:
         """Make a tuple of fields, one name or alternatives such as ``"jpg;png"`` for each element.
 
         ``"__key__"`` and ``"__url__"`` name the sample's key and shard.
@@ -277,7 +344,7 @@ class DatasetBuilder(Generic[T]):
         """
         return self._then(ToTuple(fields=_named("to_tuple", fields), missing=missing))
 
-    def into(self: DatasetBuilder[Sample], cls: type[U]) -> DatasetBuilder[U]:
+    def into(self: DatasetBuilder[Sample], cls: type[RecordT]) -> DatasetBuilder[RecordT]:
         """Make instances of an attrs class, a dataclass or a NamedTuple.
 
         Each attribute is a field of that name, or what `webds.field` in its annotation says; it is decoded
@@ -290,23 +357,37 @@ class DatasetBuilder(Generic[T]):
         return self._then(Into(cls=cls))
 
     @overload
-    def batch(self, n: int, *, partial: bool = ..., collate: Callable[[list[T]], U]) -> DatasetBuilder[U]: ...
+    def batch(self, n: int, *, partial: bool = ..., collate: Callable[[list[ValueT_co]], U]) -> DatasetBuilder[U]: ...
     @overload
-    def batch(self: DatasetBuilder[Sample], n: int, *, partial: bool = ...) -> DatasetBuilder[Sample]: ...
+    def batch(self: DatasetBuilder[Unknown], n: int, *, partial: bool = ...) -> DatasetBuilder[Any]: ...
     @overload
-    def batch(self: DatasetBuilder[tuple[A]], n: int, *, partial: bool = ...) -> DatasetBuilder[tuple[Any]]: ...
+    def batch(self: DatasetBuilder[UnknownTuple], n: int, *, partial: bool = ...) -> DatasetBuilder[TupleN]: ...
     @overload
-    def batch(self: DatasetBuilder[tuple[A, B]], n: int, *, partial: bool = ...) -> DatasetBuilder[tuple[Any, Any]]: ...
+    def batch(self: DatasetBuilder[Tuple1], n: int, *, partial: bool = ...) -> DatasetBuilder[Tuple1]: ...
+    @overload
+    def batch(self: DatasetBuilder[Tuple2], n: int, *, partial: bool = ...) -> DatasetBuilder[Tuple2]: ...
+    @overload
+    def batch(self: DatasetBuilder[Tuple3], n: int, *, partial: bool = ...) -> DatasetBuilder[Tuple3]: ...
+    @overload
+    def batch(self: DatasetBuilder[Tuple4], n: int, *, partial: bool = ...) -> DatasetBuilder[Tuple4]: ...
+    @overload
+    def batch(self: DatasetBuilder[Tuple5], n: int, *, partial: bool = ...) -> DatasetBuilder[Tuple5]: ...
+    @overload
+    def batch(self: DatasetBuilder[Tuple6], n: int, *, partial: bool = ...) -> DatasetBuilder[Tuple6]: ...
+    @overload
+    def batch(self: DatasetBuilder[tuple[object, ...]], n: int, *, partial: bool = ...) -> DatasetBuilder[TupleN]: ...
     @overload
     def batch(
-        self: DatasetBuilder[tuple[A, B, C]], n: int, *, partial: bool = ...
-    ) -> DatasetBuilder[tuple[Any, Any, Any]]: ...
+        self: DatasetBuilder[Mapping[A, object]], n: int, *, partial: bool = ...
+    ) -> DatasetBuilder[dict[A, Any]]: ...
     @overload
-    def batch(
-        self: DatasetBuilder[tuple[A, B, C, D]], n: int, *, partial: bool = ...
-    ) -> DatasetBuilder[tuple[Any, Any, Any, Any]]: ...
+    def batch(self: DatasetBuilder[Numeric], n: int, *, partial: bool = ...) -> DatasetBuilder[torch.Tensor]: ...
     @overload
-    def batch(self, n: int, *, partial: bool = ...) -> DatasetBuilder[Any]: ...
+    def batch(self: DatasetBuilder[str], n: int, *, partial: bool = ...) -> DatasetBuilder[list[str]]: ...
+    @overload
+    def batch(self: DatasetBuilder[bytes], n: int, *, partial: bool = ...) -> DatasetBuilder[list[bytes]]: ...
+    @overload
+    def batch(self: DatasetBuilder[Texts], n: int, *, partial: bool = ...) -> DatasetBuilder[list[Any]]: ...
     def batch(
         self: DatasetBuilder[Any],
         n: int,
@@ -329,11 +410,37 @@ class DatasetBuilder(Generic[T]):
         _at_least("batch", n=(n, 1))
         return self._then(Batch(n=n, partial=partial, collate=_function("batch", collate)))
 
-    def unbatch(self) -> DatasetBuilder[Any]:
+    @overload
+    def unbatch(self: DatasetBuilder[Unknown]) -> DatasetBuilder[Any]: ...
+    @overload
+    def unbatch(self: DatasetBuilder[UnknownTuple]) -> DatasetBuilder[TupleN]: ...
+    @overload
+    def unbatch(self: DatasetBuilder[Tuple1]) -> DatasetBuilder[Tuple1]: ...
+    @overload
+    def unbatch(self: DatasetBuilder[Tuple2]) -> DatasetBuilder[Tuple2]: ...
+    @overload
+    def unbatch(self: DatasetBuilder[Tuple3]) -> DatasetBuilder[Tuple3]: ...
+    @overload
+    def unbatch(self: DatasetBuilder[Tuple4]) -> DatasetBuilder[Tuple4]: ...
+    @overload
+    def unbatch(self: DatasetBuilder[Tuple5]) -> DatasetBuilder[Tuple5]: ...
+    @overload
+    def unbatch(self: DatasetBuilder[Tuple6]) -> DatasetBuilder[Tuple6]: ...
+    @overload
+    def unbatch(self: DatasetBuilder[tuple[object, ...]]) -> DatasetBuilder[TupleN]: ...
+    @overload
+    def unbatch(self: DatasetBuilder[Mapping[A, object]]) -> DatasetBuilder[dict[A, Any]]: ...
+    @overload
+    def unbatch(self: DatasetBuilder[list[U]]) -> DatasetBuilder[U]: ...
+    @overload
+    def unbatch(self: DatasetBuilder[torch.Tensor]) -> DatasetBuilder[torch.Tensor]: ...
+    @overload
+    def unbatch(self: DatasetBuilder[Dimensional]) -> DatasetBuilder[Any]: ...
+    def unbatch(self: DatasetBuilder[Any]) -> DatasetBuilder[Any]:
         """Take batches apart again, along the first dimension."""
         return self._then(Unbatch())
 
-    def pipe(self, stage: Callable[[Iterator[T]], Iterable[U]]) -> DatasetBuilder[U]:
+    def pipe(self, stage: Callable[[Iterator[ValueT_co]], Iterable[U]]) -> DatasetBuilder[U]:
         """Hand the whole iterator to a function that returns another. What order that makes is up to it."""
         return self._then(Pipe(stage=_function("pipe", stage)))
 
@@ -350,7 +457,7 @@ class DatasetBuilder(Generic[T]):
         """
         return self._evolve(policy=Policy.of(policy, max_errors))
 
-    def with_opener(self, scheme: str, opener: Opener | Callable[[str], Any] | str) -> Self:
+    def with_opener(self, scheme: str, opener: OpenerLike) -> Self:
         """Open URLs of one scheme by ``opener``: an `Opener`, a function, or a command template with ``{url}``.
 
         With the scheme ``"pipe"`` it also says that shell commands out of a manifest or list file are trusted.
@@ -365,7 +472,7 @@ class DatasetBuilder(Generic[T]):
         changed = attrs.evolve(source, opener=opens.with_opener(scheme, as_opener(opener)), trust_commands=trusted)
         return self._evolve(source=changed)
 
-    def with_decoder(self, ext: str, decoder: Decoder[Any] | Callable[[Any], Any]) -> Self:
+    def with_decoder(self, ext: str, decoder: Decoder[object] | Callable[[bytes], object]) -> Self:
         """Decode fields of the extension ``ext``, or of just that name, by a `Decoder` or a function of the bytes.
 
         Holds for all decoding of the chain, wherever this is called.
@@ -376,15 +483,15 @@ class DatasetBuilder(Generic[T]):
 
     # Finish.
 
-    def build(self) -> Dataset[T]:
+    def build(self) -> Dataset[ValueT_co]:
         """Return the dataset.
 
         Raises:
             UrlError: nothing matches the URLs.
         """
-        return Dataset[T].of(self.plan)
+        return Dataset[ValueT_co].of(self.plan)
 
-    def loader(self, *, num_workers: int = 0, **options: Any) -> Loader[T]:
+    def loader(self, *, num_workers: int = 0, **options: Unpack[LoaderOptions]) -> Loader[ValueT_co]:
         """Build the dataset and return a DataLoader that hands its values on as they are.
 
         Args:

@@ -16,12 +16,12 @@ __all__ = [
     "Place",
     "Readable",
     "Sample",
-    "SampleT",
     "T",
     "T_co",
     "T_contra",
     "U",
     "Unread",
+    "ValueT_co",
     "Writable",
 ]
 
@@ -38,10 +38,10 @@ A plain tuple, since one is made for every sample.
 """
 
 T = TypeVar("T", default=Sample)
+ValueT_co = TypeVar("ValueT_co", covariant=True, default=Sample)
 U = TypeVar("U")
 T_co = TypeVar("T_co", covariant=True)
 T_contra = TypeVar("T_contra", contravariant=True)
-SampleT = TypeVar("SampleT", bound=Sample)
 
 
 @final

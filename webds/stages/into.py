@@ -6,10 +6,10 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Final, final
+from typing import Annotated, Any, ClassVar, Final, Protocol, TypeAlias, final
 
 import attrs
-from typing_extensions import override
+from typing_extensions import TypeVar, override
 
 from webds.abc import Decoder
 from webds.errors import FieldError, annotate
@@ -17,10 +17,31 @@ from webds.stages.base import EachStage, Fields, Resolver, alternatives, is_ther
 from webds.stages.fields import missing_field
 from webds.tar import by_extension
 
-__all__ = ["FieldSpec", "Into", "field"]
+__all__ = ["FieldSpec", "Into", "Record", "RecordT", "field"]
 
 _REQUIRED: Final = object()
 _BYTES: Final = (bytes, bytearray, memoryview)
+
+
+class _AttrsInstance(Protocol):
+    __attrs_attrs__: ClassVar[Any]
+
+
+class _DataclassInstance(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class _NamedTuple(Protocol):
+    @property
+    def _fields(self) -> tuple[str, ...]: ...
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+Record: TypeAlias = _AttrsInstance | _DataclassInstance | _NamedTuple
+"""An instance of an attrs class, a dataclass or a NamedTuple."""
+
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 @final
