@@ -195,6 +195,25 @@ def test_a_write_that_fails_is_an_open_error_with_the_url(bucket: dict[str, byte
     assert bucket == {}
 
 
+def test_after_a_write_that_failed_there_is_no_result(bucket: dict[str, bytes]) -> None:
+    stream = FsspecOpener().open("bucket://x/full", "wb")
+    for _ in range(2):
+        with pytest.raises(OpenError, match="No space left"):
+            stream.write(bytes(6 << 20))
+    with pytest.raises(OpenError, match="No space left"):
+        stream.close()
+    assert stream.closed
+    assert bucket == {}
+
+
+def test_what_is_no_buffered_file_of_a_store_is_closed_by_abort(tmp_path: Path) -> None:
+    stream = cast("DrainWriter", FsspecOpener().open(f"local://{tmp_path}/x", "wb"))
+    stream.write(b"half")
+    stream.abort()
+    assert stream.closed
+    assert (tmp_path / "x").read_bytes() == b""
+
+
 def test_a_read_that_breaks_off_is_an_open_error_and_shows_no_option(bucket: dict[str, bytes]) -> None:
     bucket["x/broken"] = bytes(100_000_000)
     secret = "hush"

@@ -156,7 +156,7 @@ def test_closing_early_ends_the_command_and_all_that_it_started(tmp_path: Path) 
     assert settled(lambda: pids.exists() and pids.read_text() != "")
     stream.close()
     assert children() == before
-    assert open_files() == files
+    assert open_files() <= files
     assert settled(lambda: not alive(int(pids.read_text())))
 
 
@@ -170,24 +170,26 @@ def test_a_command_that_does_not_want_to_end_is_killed(tmp_path: Path, monkeypat
 
 
 def test_many_streams_closed_early_leave_neither_zombies_nor_files_nor_threads() -> None:
-    before = children(), open_files(), threading.active_count()
+    before, files, threads = children(), open_files(), threading.active_count()
     for size in (0, 1, 5000, 100_000):
         for _ in range(3):
             with PipeOpener().open("pipe:yes") as stream:
                 assert len(stream.read(size)) == size
-    assert (children(), open_files(), threading.active_count()) == before
+    assert children() == before
+    assert open_files() <= files
+    assert threading.active_count() <= threads
 
 
 def test_a_stream_that_is_forgotten_ends_its_command() -> None:
     before, files = children(), open_files()
     PipeOpener().open("pipe:yes").read(1)
-    assert settled(lambda: children() == before and open_files() == files)
+    assert settled(lambda: children() == before and open_files() <= files)
 
 
 def test_a_daemon_that_keeps_stderr_open_does_not_hold_us() -> None:
     files = open_files()
     assert drained("printf data; (trap '' TERM; sleep 5) >/dev/null &") == b"data"
-    assert open_files() == files
+    assert open_files() <= files
 
 
 def test_descriptors_above_1023_work(tmp_path: Path) -> None:
@@ -235,7 +237,7 @@ def test_a_command_that_cannot_be_started_is_an_open_error_and_leaves_nothing_op
     files = open_files()
     with pytest.raises(OpenError, match="cannot start"):
         PipeOpener().open(f"pipe:{command}")
-    assert open_files() == files
+    assert open_files() <= files
 
 
 def test_a_failure_of_a_writer_is_raised_by_close() -> None:

@@ -211,6 +211,12 @@ def test_a_list_in_a_store_is_relative_to_its_url(memory: None) -> None:
     assert chained[:2] == ["simplecache::memory://bucket/data/a.tar", "simplecache::memory://bucket/b.tar"]
 
 
+def test_a_relative_name_in_a_list_without_a_folder_is_an_error(here: Path) -> None:
+    opener = OPENER.with_opener("odd", FunctionOpener(lambda url: io.BytesIO(b"s3://b/a.tar\nb.tar")))
+    with pytest.raises(UrlError, match=r"'b\.tar' is relative"):
+        expand_urls("odd::all.txt", opener)
+
+
 BAD: list[tuple[str, str, str]] = [
     ("x.json", "{", "not JSON"),
     ("x.json", "[" * 100_000, "not JSON"),

@@ -59,26 +59,29 @@ class _Upload(Drain):
         self._file = file
         self._url = url
         self._secrets = secrets
-        self._failed = False
+        self._failure: str | None = None
 
     @override
     def take(self, data: memoryview) -> int:
-        if self._failed:
-            raise self._earlier()
-        self._failed = True
-        attempt(lambda: self._file.write(bytes(data)), "cannot write", self._url, self._secrets)
-        self._failed = False
+        self._check()
+        try:
+            attempt(lambda: self._file.write(bytes(data)), "cannot write", self._url, self._secrets)
+        except OpenError as error:
+            self._failure = error.message
+            raise
         return data.nbytes
 
     @override
     def finish(self) -> None:
-        if self._failed:
+        if self._failure is not None:
             self.abort()
-            raise self._earlier()
+            self._check()
         attempt(self._file.close, "cannot finish writing", self._url, self._secrets)
 
-    def _earlier(self) -> OpenError:
-        return OpenError("an earlier write failed, so that there is no result", url=self._url)
+    def _check(self) -> None:
+        """Raise what an earlier write has raised: some of the data is missing for good."""
+        if self._failure is not None:
+            raise OpenError(self._failure, url=self._url)
 
     @override
     def abort(self) -> None:
