@@ -160,6 +160,24 @@ def test_closing_early_ends_the_command_and_all_that_it_started(tmp_path: Path) 
     assert settled(lambda: not alive(int(pids.read_text())))
 
 
+def test_closing_early_ends_what_the_command_left_behind(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    stream = PipeOpener().open(f"pipe:sleep 1000 2> /dev/null & echo $! > {pids}; yes")
+    assert stream.read(4) == b"y\ny\n"
+    stream.close()
+    assert settled(lambda: not alive(int(pids.read_text())))
+
+
+def test_a_command_whose_status_somebody_else_took_is_not_taken_for_good() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert "SIGCHLD" in str(failure("echo data; exit 3"))
+        with PipeOpener().open("pipe:yes") as stream:
+            assert stream.read(2) == b"y\n"
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_a_command_that_does_not_want_to_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_PATIENCE", 0.1)
     before = children()

@@ -80,6 +80,7 @@ class ShellCommand:
         self._tail = bytearray()
         self._cut = False
         self._abandoned = False
+        self._unknown = False
         self._data: int | None = None
         self._errors: int | None = None
         shell = _shell()
@@ -148,11 +149,16 @@ class ShellCommand:
             os.close(self._data)
             self._data = None
 
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait for the command to end, and return whether it did within ``seconds``."""
+    def wait(self, seconds: float | None = None, *, sweep: bool = False) -> bool:
+        """Wait for the command to end, and return whether it did within ``seconds``.
+
+        Args:
+            seconds: None to wait as long as it takes.
+            sweep: whether to end what it leaves behind in its process group.
+        """
         deadline = None if seconds is None else time.monotonic() + seconds
         pause = 0.0005
-        while self._process.poll() is None:
+        while not self._has_ended():
             if deadline is not None and time.monotonic() > deadline:
                 return False
             if self._errors is None:
@@ -160,18 +166,32 @@ class ShellCommand:
             elif _poll({self._errors: select.POLLIN}, pause):
                 self._take_errors()
             pause = min(2 * pause, 0.05)
+        if sweep:
+            self._signal(signal.SIGTERM)
+        self._process.wait()
         self._take_errors()
         self._let_go()
         return True
+
+    def _has_ended(self) -> bool:
+        """Return whether the command has ended, leaving its number taken until `subprocess.Popen.wait`."""
+        if self._process.returncode is not None or not hasattr(os, "waitid"):
+            return self._process.poll() is not None
+        try:
+            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            self._unknown = True
+            return True
 
     def check(self) -> None:
         """Raise if the command, which has ended, did not end well.
 
         Raises:
-            OpenError: its exit status is neither 0 nor that of SIGPIPE.
+            OpenError: its exit status is neither 0 nor that of SIGPIPE, or not known.
         """
-        status = self._process.returncode
-        if status not in _FINE:
+        if self._unknown:
+            raise self.failure("has ended, and somebody else in this process took its exit status (SIGCHLD ignored?)")
+        if self._process.returncode not in _FINE:
             raise self.failure("failed")
 
     def failure(self, what: str) -> OpenError:
@@ -191,15 +211,15 @@ class ShellCommand:
     def stop(self) -> None:
         """Close the pipe, and end the command and its process group if that does not."""
         self.close_pipe()
-        if not self.wait(_GRACE):
+        if not self.wait(_GRACE, sweep=True):
             self.kill()
 
     def kill(self) -> None:
         """End the command and everything in its process group, gently at first, while its pipe is still open."""
         self._signal(signal.SIGTERM)
-        if not self.wait(_PATIENCE):
+        if not self.wait(_PATIENCE, sweep=True):
             self._signal(signal.SIGKILL)
-            self.wait()
+            self.wait(sweep=True)
 
     def abandon(self) -> None:
         """Close the pipes of a command that belongs to the parent process."""
@@ -211,9 +231,11 @@ class ShellCommand:
         return OpenError("the command belongs to the process that started it, not to one that was forked", url=self.url)
 
     def _signal(self, number: signal.Signals) -> None:
-        # The command has not been waited for, so its number cannot be anybody else's.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+        # A command that has not been waited for keeps its number: a signal cannot reach anybody else.
+        self._has_ended()
+        if self._process.returncode is None and not self._unknown:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
 
     def _let_go(self) -> None:
         self.close_pipe()
