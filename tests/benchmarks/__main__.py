@@ -63,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds", metavar="S", type=_positive, default=0.5, help="how long a run repeats the work (default: 0.5)"
     )
+    parser.add_argument(
+        "--processor",
+        action="store_true",
+        help="count the time that processors work, in all threads, instead of the clock's: less is lost in noise "
+        "where others use the machine, but threads and workers gain nothing",
+    )
     parser.add_argument("--data", metavar="DIR", help="keep the data there, and use what is there")
     parser.add_argument(
         "--samples-scale", metavar="X", type=_positive, default=1.0, help="how many samples, 1 being the usual number"
@@ -109,7 +115,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in rows:
             say(f"{row.name}: data")
             warm, job = provide(folder, row.data, options.samples_scale)
-            result = run_row(row, warm, job, rounds=options.rounds, seconds=options.seconds, say=say)
+            result = run_row(
+                row,
+                warm,
+                job,
+                rounds=options.rounds,
+                seconds=options.seconds,
+                say=say,
+                by_processor=options.processor,
+            )
             results.append(result)
             print(f"\n{table(result)}", flush=True)
     print(f"\n{_summary(results)}")

@@ -27,13 +27,15 @@ __all__ = [
     "only_if_accepted",
     "peak_memory",
     "peer",
+    "processor_time",
 ]
 
 Contents: TypeAlias = Sequence[bytes | bytearray | memoryview]
 """What one sample holds, in an order that all contestants of a row agree on."""
 
 Facts: TypeAlias = dict[str, float]
-"""What was measured: ``seconds`` of one pass, and ``samples`` in it; or ``peak`` and ``growth`` of memory; …"""
+"""What was measured: ``seconds`` of one pass, by the clock, those that the ``processor`` worked for it, and
+``samples`` in it; or ``peak`` and ``growth`` of memory; …"""
 
 
 class Skip(Exception):  # noqa: N818  # no error: a contestant that cannot take part, and why
@@ -115,13 +117,20 @@ class Task(Contestant):
         self.prepare(warm)()
         self.check_uses()
         passes: list[float] = []
+        worked: list[float] = []
         samples = 0
         while not passes or sum(passes) < seconds:
             run = self.prepare(job)
-            start = time.perf_counter()
+            before, start = processor_time(), time.perf_counter()
             samples = run()
             passes.append(time.perf_counter() - start)
-        return {"seconds": statistics.median(passes), "samples": samples, "passes": len(passes)}
+            worked.append(processor_time() - before)
+        return {
+            "seconds": statistics.median(passes),
+            "processor": statistics.median(worked),
+            "samples": samples,
+            "passes": len(passes),
+        }
 
     @override
     def contents(self, job: Job) -> Iterator[Contents]:
@@ -201,6 +210,12 @@ def peak_memory() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def processor_time() -> float:
+    """Return the seconds that processors have worked for this process, all its threads, and children that ended."""
+    children = os.times()
+    return time.process_time() + children.children_user + children.children_system
 
 
 def peer(module: str) -> Any:

@@ -85,6 +85,7 @@ def run_row(
     rounds: int,
     seconds: float,
     say: Callable[[str], None],
+    by_processor: bool = False,
     carry_out: Callable[[Order], Outcome] = _in_new_process,
 ) -> RowResult:
     """Measure a row.
@@ -96,6 +97,7 @@ def run_row(
         rounds: how many times each contestant runs.
         seconds: how long each run repeats the work.
         say: takes lines about the progress.
+        by_processor: whether the processor's time counts, and not the clock's.
         carry_out: measures one contestant.
     """
     results = [Result(contestant.name) for contestant in row.contestants]
@@ -107,17 +109,18 @@ def run_row(
             say(f"{row.name}: round {turn + 1} of {rounds}: {contestant.name}")
             order = Order(row.name, contestant.name, warm, job, seconds, compare=turn == 0)
             try:
-                _note(result, carry_out(order))
+                _note(result, carry_out(order), by_processor)
             except RuntimeError as error:
                 result.failed = str(error)
     return RowResult(row, results, _disagreements(row.contestants, results))
 
 
-def _note(result: Result, outcome: Outcome) -> None:
+def _note(result: Result, outcome: Outcome, by_processor: bool) -> None:
     if outcome.skipped is not None:
         result.skipped = outcome.skipped
         return
-    result.rounds.append(outcome.facts)
+    facts = outcome.facts
+    result.rounds.append({**facts, "seconds": facts["processor"]} if by_processor and "processor" in facts else facts)
     if outcome.delivered is not None:
         result.delivered, result.digest = outcome.delivered, outcome.digest
 

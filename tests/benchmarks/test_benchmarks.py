@@ -169,6 +169,18 @@ def test_ratios_are_those_of_rounds_and_the_median_counts() -> None:
     assert verdict.met is True
 
 
+def test_the_processor_can_count_instead_of_the_clock() -> None:
+    found = _outcomes(
+        webds=Outcome({"seconds": 1.0, "processor": 1.0, "samples": 8}),
+        other=Outcome({"seconds": 1.0, "processor": 4.0, "samples": 8}),
+    )
+    for by_processor, ratio in ((False, 1), (True, 4)):
+        result = run_row(
+            _ROW, _JOB, _JOB, rounds=1, seconds=1, say=unsaid, by_processor=by_processor, carry_out=found
+        )  # fmt: skip
+        assert verdicts(result)[0].ours == ratio
+
+
 @pytest.mark.parametrize(
     ("other", "sentence"),
     [

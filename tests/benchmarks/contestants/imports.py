@@ -17,10 +17,11 @@ __all__ = ["IMPORTS"]
 
 _PROGRAM: Final = """
 import sys, time
-start = time.perf_counter()
+before, start = time.process_time(), time.perf_counter()
 import {module}
 seconds = time.perf_counter() - start
-print('{{"seconds": %r, "torch": %d}}' % (seconds, 'torch' in sys.modules))
+worked = time.process_time() - before
+print('{{"seconds": %r, "processor": %r, "torch": %d}}' % (seconds, worked, 'torch' in sys.modules))
 """
 
 
