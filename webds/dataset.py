@@ -7,16 +7,17 @@ import os
 import warnings
 from abc import ABC
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, cast, final
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypedDict, cast, final, overload
 
 import attrs
 import torch.utils.data
-from typing_extensions import TypeVar, override
+from typing_extensions import Unpack, override
 
-from webds.abc import Opener, Splitter
+from webds.abc import Splitter
+from webds.codecs.tables import AnyDecoder as FieldDecoder
 from webds.codecs.tables import decoders_from, default_decoders, extended
 from webds.errors import LengthError
-from webds.openers.schemes import as_opener, reader
+from webds.openers.schemes import OpenerLike, as_opener, reader
 from webds.order import EpochClock
 from webds.plan import Plan
 from webds.policy import Guard, Handler, Ledger, Loss, Policy, reraise_exception
@@ -29,7 +30,7 @@ from webds.stages.flow import Repeat
 from webds.stages.functions import Map, MapDict, MapTuple, Pipe
 from webds.stages.shuffle import Shuffle
 from webds.tar import MissingEnd, base_plus_ext
-from webds.typing import KeyFunction, Place, Sample, U
+from webds.typing import KeyFunction, Place, Sample, U, ValueT_co
 
 if TYPE_CHECKING:
     from webds.builder import DatasetBuilder
@@ -38,6 +39,9 @@ __all__ = [
     "AnyDecoder",
     "BaseDataset",
     "Dataset",
+    "DatasetOptions",
+    "DecoderSpec",
+    "OlderOptions",
     "Selection",
     "Stats",
     "decoding",
@@ -46,11 +50,31 @@ __all__ = [
     "resolve_decoders",
 ]
 
-AnyDecoder: TypeAlias = str | bool | Callable[[Any], Any] | Mapping[str, Any] | None
-"""What the older front doors take as decoder; see `decoding`."""
+DecoderSpec: TypeAlias = str | bool | Mapping[str, FieldDecoder] | None
+"""How the older front doors are told to decode fields; see `decoding`."""
+
+AnyDecoder: TypeAlias = DecoderSpec | Callable[[Any], Any]
+"""The same, or a function of the whole sample."""
 
 
-T_co = TypeVar("T_co", covariant=True, default=Sample)
+class OlderOptions(TypedDict, total=False):
+    """Arguments that both older front doors have."""
+
+    keys: KeyFunction
+    length: int | None
+    epochs: int
+    opener: OpenerLike
+    handler: Handler
+    prepare_for_worker: bool | Callable[[], object]
+    missing_end: MissingEnd
+
+
+@final
+class DatasetOptions(OlderOptions, total=False):
+    """Arguments of `Dataset` that make no difference to the type of its values."""
+
+    suffixes: Collection[str] | None
+    shuffle: bool
 
 
 @final
@@ -85,7 +109,7 @@ class Selection:
     raw: int = 0
 
 
-class BaseDataset(torch.utils.data.IterableDataset[T_co], ABC, Generic[T_co]):
+class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[ValueT_co]):
     """What all datasets have in common: a plan, the count of epochs, and the ledger of what was left out.
 
     The first iteration is epoch 0, and each further one adds one, whether this process iterates or DataLoader
@@ -108,14 +132,14 @@ class BaseDataset(torch.utils.data.IterableDataset[T_co], ABC, Generic[T_co]):
         self.urls: list[str] = list(plan.source.shards())
 
     @property
-    def builder(self) -> DatasetBuilder[T_co]:
+    def builder(self) -> DatasetBuilder[ValueT_co]:
         """The builder with the same plan, to derive another dataset from or to explain this one."""
         from webds.builder import DatasetBuilder  # noqa: PLC0415  # builder imports this module
 
-        return DatasetBuilder[T_co].of(self._plan)
+        return DatasetBuilder[ValueT_co].of(self._plan)
 
     @override
-    def __iter__(self) -> Iterator[T_co]:
+    def __iter__(self) -> Iterator[ValueT_co]:
         place = current_place(self._known_rank)
         info = torch.utils.data.get_worker_info()
         turn = self._clock.begin() if info is None else self._clock.begin(info.id, info.seed - info.id)
@@ -223,10 +247,12 @@ class BaseDataset(torch.utils.data.IterableDataset[T_co], ABC, Generic[T_co]):
         derived.urls = list(self.urls)
         return derived
 
+    @overload
+    def decode(self: BaseDataset[Sample], decoder: DecoderSpec = ..., handler: Handler = ...) -> Dataset[Sample]: ...
+    @overload
+    def decode(self, decoder: Callable[[ValueT_co], U], handler: Handler = ...) -> Dataset[U]: ...
     def decode(
-        self,
-        decoder: AnyDecoder = "rgb",
-        handler: Handler = reraise_exception,
+        self: BaseDataset[Any], decoder: AnyDecoder = "rgb", handler: Handler = reraise_exception
     ) -> Dataset[Any]:
         """Decode fields by their extensions.
 
@@ -237,29 +263,33 @@ class BaseDataset(torch.utils.data.IterableDataset[T_co], ABC, Generic[T_co]):
         """
         return self._then(*decoding(decoder, Policy(handler)))
 
-    def map(self, f: Callable[[T_co], U], handler: Handler = reraise_exception) -> Dataset[U]:
+    def map(self, f: Callable[[ValueT_co], U], handler: Handler = reraise_exception) -> Dataset[U]:
         """Replace each value by ``f`` of it. Where a dict becomes a dict, ``__key__`` is kept."""
         return self._then(Map(f=f, keeps_key=True, policy=Policy(handler)))
 
-    def map_dict(self, handler: Handler = reraise_exception, **fns: Callable[[Any], Any]) -> Dataset[Any]:
+    def map_dict(
+        self: BaseDataset[Sample], handler: Handler = reraise_exception, **fns: Callable[[Any], Any]
+    ) -> Dataset[Sample]:
         """Replace fields of each sample by what the functions of the same names make of them."""
         return self._then(MapDict(fs=fns, policy=Policy(handler)))
 
     def map_tuple(
-        self, *fns: Callable[[Any], Any] | None, handler: Handler = reraise_exception
+        self: BaseDataset[tuple[Any, ...] | list[Any]],
+        *fns: Callable[[Any], Any] | None,
+        handler: Handler = reraise_exception,
     ) -> Dataset[tuple[Any, ...]]:
         """Replace each element of a tuple by what its function makes of it; None leaves one as it is."""
         return self._then(MapTuple(fs=fns, policy=Policy(handler)))
 
-    def pipe(self, stage: Callable[[Iterator[T_co]], Iterable[U]]) -> Dataset[U]:
+    def pipe(self, stage: Callable[[Iterator[ValueT_co]], Iterable[U]]) -> Dataset[U]:
         """Hand the whole iterator to a function that returns another."""
         return self._then(Pipe(stage=stage, policy=Policy()))
 
-    def rename(self, handler: Handler = reraise_exception, **new_old: str) -> Dataset[Sample]:
+    def rename(self: BaseDataset[Sample], handler: Handler = reraise_exception, **new_old: str) -> Dataset[Sample]:
         """Make samples of the fields named, ``new="old"`` or ``new="old;other"``, and drop all others."""
         return self._then(Rename(fields=new_old, keeps_rest=False, policy=Policy(handler)))
 
-    def shuffle(self, size: int) -> Self | Dataset[T_co]:
+    def shuffle(self, size: int) -> Dataset[ValueT_co]:
         """Shuffle the shards, and samples in a buffer of ``size``; 0 does nothing."""
         if size < 0:
             raise ValueError(f"shuffle({size}): expected a number from 0")
@@ -268,7 +298,9 @@ class BaseDataset(torch.utils.data.IterableDataset[T_co], ABC, Generic[T_co]):
         purpose = f"samples {sum(isinstance(stage, Shuffle) for stage in self._plan.stages)}"
         return self._then(Shuffle(size=size, seed=0, purpose=purpose), shard_seed=0)
 
-    def to_tuple(self, *fields: str, handler: Handler = reraise_exception) -> Dataset[tuple[Any, ...]]:
+    def to_tuple(
+        self: BaseDataset[Sample], *fields: str, handler: Handler = reraise_exception
+    ) -> Dataset[tuple[Any, ...]]:
         """Make a tuple of fields: ``"png;jpg", "cls"``, or all in one text, separated by spaces."""
         names = tuple(name for field in fields for name in field.split())
         return self._then(ToTuple(fields=names, policy=Policy(handler)))
@@ -294,7 +326,7 @@ def resolve_decoders(extra: Mapping[str, Any], spec: Any) -> dict[str, Any]:
 
 
 @final
-class Dataset(BaseDataset[T_co]):
+class Dataset(BaseDataset[ValueT_co]):
     """A dataset of tar shards: what `DatasetBuilder.build` returns, and the older system's front door.
 
     Args:
@@ -316,15 +348,27 @@ class Dataset(BaseDataset[T_co]):
         UrlError: nothing matches ``urls``.
     """
 
+    @overload
     def __init__(
-        self: Dataset[Sample],
+        self: Dataset[Sample], urls: Urls, *, initial_pipeline: None = ..., **options: Unpack[DatasetOptions]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Dataset[Any],
+        urls: Urls,
+        *,
+        initial_pipeline: Sequence[Callable[[Iterator[Any]], Iterable[Any]]],
+        **options: Unpack[DatasetOptions],
+    ) -> None: ...
+    def __init__(
+        self,
         urls: Urls,
         *,
         keys: KeyFunction = base_plus_ext,
         suffixes: Collection[str] | None = None,
         length: int | None = None,
         epochs: int = 1,
-        opener: Opener | Callable[[str], Any] | str = reader,
+        opener: OpenerLike = reader,
         handler: Handler = reraise_exception,
         shuffle: bool = False,
         prepare_for_worker: bool | Callable[[], object] = True,
@@ -337,7 +381,7 @@ class Dataset(BaseDataset[T_co]):
         self._start(plan, Selection(prepare_for_worker, None, length, len(plan.stages)))
 
     @classmethod
-    def of(cls, plan: Plan, selection: Selection | None = None) -> Dataset[Any]:
+    def of(cls, plan: Plan, selection: Selection | None = None) -> Self:
         """Return the dataset that runs ``plan``; what `DatasetBuilder.build` calls."""
         dataset = cls.__new__(cls)
         dataset._start(plan, selection or Selection())  # noqa: SLF001  # of its own class
@@ -348,7 +392,7 @@ def older_plan(
     urls: Urls,
     keys: KeyFunction,
     epochs: int,
-    opener: Opener | Callable[[str], Any] | str,
+    opener: OpenerLike,
     handler: Handler,
     missing_end: MissingEnd,
     suffixes: Collection[str] | None = None,

@@ -5,14 +5,24 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, Literal, final
+from typing import Any, BinaryIO, Literal, TypeAlias, final, overload
 
 import attrs
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from webds.abc import Opener, Source
-from webds.dataset import AnyDecoder, BaseDataset, Selection, decoding, keeping, older_plan, resolve_decoders
-from webds.openers.schemes import reader
+from webds.dataset import (
+    AnyDecoder,
+    BaseDataset,
+    DecoderSpec,
+    OlderOptions,
+    Selection,
+    decoding,
+    keeping,
+    older_plan,
+    resolve_decoders,
+)
+from webds.openers.schemes import OpenerLike, reader
 from webds.plan import Plan
 from webds.policy import Guard, Handler, Ledger, Policy, reraise_exception
 from webds.redaction import redact
@@ -23,9 +33,23 @@ from webds.stages.fields import Associate, ToTuple
 from webds.stages.functions import MapTuple, Pipe
 from webds.stages.shuffle import Shuffle
 from webds.tar import MissingEnd, ReadStats, base_plus_ext, read_samples
-from webds.typing import KeyFunction, Readable, Sample
+from webds.typing import KeyFunction, Readable, Sample, U, ValueT_co
 
-__all__ = ["WebDataset", "tariterator"]
+__all__ = ["WebDataset", "WebDatasetOptions", "tariterator"]
+
+_Extensions: TypeAlias = str | Sequence[str | Sequence[str]]
+_Transforms: TypeAlias = Sequence[Callable[[Any], Any] | None]
+_Table: TypeAlias = Callable[[str], Mapping[str, Any]] | Mapping[str, Mapping[str, Any]]
+
+
+@final
+class WebDatasetOptions(OlderOptions, total=False):
+    """Arguments of `WebDataset` that make no difference to the type of its values."""
+
+    verbose: bool
+    shuffle: int
+    associate: _Table | None
+
 
 _log = logging.getLogger("webds")
 
@@ -43,7 +67,7 @@ class _LoggingOpener(Opener):
 
 
 @final
-class WebDataset(BaseDataset[Any]):
+class WebDataset(BaseDataset[ValueT_co]):
     """A dataset of tar shards that decodes, and makes tuples, as its arguments say.
 
     Args:
@@ -69,20 +93,41 @@ class WebDataset(BaseDataset[Any]):
         UrlError: nothing matches ``urls``.
     """
 
+    @overload
+    def __init__(
+        self: WebDataset[Sample], urls: Urls, *, extensions: None = ..., decoder: DecoderSpec = ...,
+        transforms: None = ..., pipeline: None = ..., **options: Unpack[WebDatasetOptions],
+    ) -> None: ...  # fmt: skip
+    @overload
+    def __init__(
+        self: WebDataset[tuple[Any, ...]], urls: Urls, *, extensions: _Extensions, decoder: AnyDecoder = ...,
+        transforms: _Transforms | None = ..., pipeline: None = ..., **options: Unpack[WebDatasetOptions],
+    ) -> None: ...  # fmt: skip
+    @overload
+    def __init__(
+        self: WebDataset[U], urls: Urls, *, extensions: None = ..., decoder: Callable[[Sample], U],
+        transforms: None = ..., pipeline: None = ..., **options: Unpack[WebDatasetOptions],
+    ) -> None: ...  # fmt: skip
+    @overload
+    def __init__(
+        self: WebDataset[U], urls: Urls, *, extensions: _Extensions | None = ..., decoder: AnyDecoder = ...,
+        transforms: _Transforms | None = ..., pipeline: Callable[[Iterator[Any]], Iterable[U]],
+        **options: Unpack[WebDatasetOptions],
+    ) -> None: ...  # fmt: skip
     def __init__(
         self,
         urls: Urls,
         *,
-        extensions: str | Sequence[str | Sequence[str]] | None = None,
+        extensions: _Extensions | None = None,
         decoder: AnyDecoder = "rgb",
-        transforms: Sequence[Callable[[Any], Any] | None] | None = None,
+        transforms: _Transforms | None = None,
         pipeline: Callable[[Iterator[Any]], Iterable[Any]] | None = None,
         epochs: int = 1,
         keys: KeyFunction = base_plus_ext,
-        opener: Opener | Callable[[str], Any] | str = reader,
+        opener: OpenerLike = reader,
         verbose: bool = False,
         shuffle: int = 0,
-        associate: Callable[[str], Mapping[str, Any]] | Mapping[str, Mapping[str, Any]] | None = None,
+        associate: _Table | None = None,
         prepare_for_worker: bool | Callable[[], object] = True,
         length: int | None = None,
         handler: Handler = reraise_exception,
@@ -113,13 +158,29 @@ class WebDataset(BaseDataset[Any]):
         super().__init__(plan, Selection(prepare_for_worker, None, length, raw))
 
 
-def _fields(extensions: str | Sequence[str | Sequence[str]]) -> tuple[str, ...]:
+def _fields(extensions: _Extensions) -> tuple[str, ...]:
     """Return the fields of a tuple, with alternatives separated by ";"."""
     if isinstance(extensions, str):
         return tuple(extensions.split())
     return tuple(names if isinstance(names, str) else ";".join(names) for names in extensions)
 
 
+@overload
+def tariterator(
+    fileobj: Readable, keys: KeyFunction = ..., decoder: DecoderSpec = ..., suffixes: Collection[str] | None = ...,
+    tar_errors: Handler = ..., decode_errors: Handler = ..., *, missing_end: MissingEnd = ...,
+) -> Iterator[Sample]: ...  # fmt: skip
+@overload
+def tariterator(
+    fileobj: Readable, keys: KeyFunction = ..., *, decoder: Callable[[Sample], U],
+    suffixes: Collection[str] | None = ..., tar_errors: Handler = ..., decode_errors: Handler = ...,
+    missing_end: MissingEnd = ...,
+) -> Iterator[U]: ...  # fmt: skip
+@overload
+def tariterator(
+    fileobj: Readable, keys: KeyFunction, decoder: Callable[[Sample], U], suffixes: Collection[str] | None = ...,
+    tar_errors: Handler = ..., decode_errors: Handler = ..., *, missing_end: MissingEnd = ...,
+) -> Iterator[U]: ...  # fmt: skip
 def tariterator(
     fileobj: Readable,
     keys: KeyFunction = base_plus_ext,

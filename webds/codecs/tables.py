@@ -38,7 +38,7 @@ __all__ = [
     "extended",
 ]
 
-AnyDecoder: TypeAlias = Decoder[Any] | Callable[[Any], Any]
+AnyDecoder: TypeAlias = Decoder[Any] | Callable[[bytes], Any]
 """A decoder, or a function of the data alone."""
 
 AnyEncoder: TypeAlias = Encoder[Any] | Callable[[Any], Buffer]
@@ -107,7 +107,7 @@ class FunctionDecoder(Decoder[Any]):
         function: called with the data as bytes.
     """
 
-    function: Callable[[Any], Any]
+    function: Callable[[bytes], Any]
 
     @override
     def decode(self, data: Buffer, field: str) -> Any:
