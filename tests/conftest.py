@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from hypothesis import HealthCheck, settings
+
+# Test modules, as processes that are spawned import them. At the end of the path: an installed webds comes before
+# that of the checkout.
+sys.path.append(str(Path(__file__).parents[1]))
 
 # The same examples each time, and no test that depends on how busy the machine is. For others, and more of them:
 # pytest --hypothesis-profile=explore
