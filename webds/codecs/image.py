@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from webds.abc import Codec
 from webds.codecs.image_read import MAX_PIXELS, decode_image
+from webds.codecs.image_size import Size, to_size
 from webds.codecs.image_spec import IMAGE_SPECS, ImageSpec
 from webds.codecs.image_write import FORMATS, encode_image
 from webds.errors import DecodeError, EncodeError
@@ -42,7 +43,17 @@ class ImageCodec(Codec[Any]):
     - The orientation of EXIF data is not applied (a tif's is, by Pillow). A Pillow image keeps its ``info``.
     - A file cut short is an error, unless the program itself has set Pillow's ``LOAD_TRUNCATED_IMAGES``.
 
-    What comes back is new, writable and independent of the data.
+    What comes back is new, writable and independent of the data; a tensor is contiguous.
+
+    **With a size** the image is brought to exactly that by one pass of Pillow's BILINEAR filter, which smooths as
+    much as it shrinks, in the colours of the spec: in 8 bits, or floats for grey of more; colours are weighted by
+    their alpha. A jpg at least twice as large is read at 1/2, 1/4 or 1/8 of its size, the smallest that is no
+    smaller than asked for, in a fraction of the time. Compared with reading it whole, photographs get a little
+    sharper: pixels change by less than 4 of 255 on average. An image may also get larger.
+
+    **Where simplejpeg is installed** (the extra ``fast``) it reads jpg files, unless a Pillow image, grey out of
+    colour, or a size is asked for. The pixels are the same where both are built on libjpeg-turbo, as the wheels of
+    Pillow and simplejpeg are; files that have any flaw are left to Pillow.
 
     **Encoding** writes the format of the field's last extension (``img`` and ``image`` are written as png). It
     takes, whatever the spec is, Pillow images, numpy arrays H x W or H x W x (1, 3 or 4), and torch tensors
@@ -65,14 +76,21 @@ class ImageCodec(Codec[Any]):
         spec: name of the specification, or an `ImageSpec`.
         quality: 1 to 100, of jpg and webp.
         max_pixels: an image with more is refused before its pixels take memory. (Pillow's own limit of twice
-            ``Image.MAX_IMAGE_PIXELS`` stays in force for tif, webp and gif.)
+            ``Image.MAX_IMAGE_PIXELS`` stays in force for tif, webp and gif.) So is one that ``size`` would make
+            have more.
         format: the extension to encode for, whatever the field is called.
+        size: what images are brought to when they are decoded: the length of the shorter side, the longer one
+            keeping the proportion (rounded down), or (height, width); in pixels. To encode an image that would come
+            back in another size is an error.
+        fast: whether simplejpeg may decode, where it is installed.
     """
 
     spec: ImageSpec = attrs.field(default=IMAGE_SPECS["rgb"], converter=_to_spec)
     quality: int = attrs.field(default=100, kw_only=True)
     max_pixels: int = attrs.field(default=MAX_PIXELS, kw_only=True)
     format: str | None = attrs.field(default=None, kw_only=True)
+    size: Size | None = attrs.field(default=None, kw_only=True, converter=attrs.converters.optional(to_size))
+    fast: bool = attrs.field(default=True, kw_only=True)
     lossless: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -111,7 +129,7 @@ class ImageCodec(Codec[Any]):
     @override
     def decode(self, data: Buffer, field: str) -> Any:
         try:
-            return decode_image(data, self.spec, self.max_pixels)
+            return decode_image(data, self.spec, self.max_pixels, self.size, self.fast)
         except DecodeError as error:
             error.locate(field=field)
             raise
@@ -119,7 +137,7 @@ class ImageCodec(Codec[Any]):
     @override
     def encode(self, value: Any, field: str) -> bytes:
         try:
-            return encode_image(value, self._extension(field), self.quality)
+            return encode_image(value, self._extension(field), self.quality, self.size)
         except EncodeError as error:
             error.locate(field=field)
             raise

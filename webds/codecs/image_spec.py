@@ -7,8 +7,11 @@ from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, final
 
 import attrs
+from typing_extensions import override
 
-__all__ = ["IMAGE_SPECS", "ImageSpec"]
+from webds.codecs.image_size import Size, shown_size, to_size
+
+__all__ = ["IMAGE_SPECS", "ImageSpec", "SizedSpec"]
 
 _Container: TypeAlias = Literal["numpy", "torch", "pil"]
 _Dtype: TypeAlias = Literal["uint8", "float32"]
@@ -68,3 +71,21 @@ _ALL: Final = (
 
 IMAGE_SPECS: Final[Mapping[str, ImageSpec]] = MappingProxyType({spec.name: spec for spec in _ALL})
 """Name → specification."""
+
+
+@final
+@attrs.frozen
+class SizedSpec:
+    """The name of an image specification, and the size that images are brought to.
+
+    Attributes:
+        name: the name.
+        size: the length of the shorter side, or (height, width), in pixels.
+    """
+
+    name: str
+    size: Size = attrs.field(converter=to_size)
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.name}, resized to {shown_size(self.size)}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from webds.codecs.image_size import Size, target_size
 from webds.errors import EncodeError
 
 if TYPE_CHECKING:  # Pillow is loaded by the first image
@@ -60,7 +61,7 @@ FORMATS: Final[Mapping[str, _Format]] = MappingProxyType({
 """Extension → the format that is written."""
 
 
-def encode_image(value: Any, extension: str, quality: int = 100) -> bytes:
+def encode_image(value: Any, extension: str, quality: int = 100, size: Size | None = None) -> bytes:
     """Return the bytes of an image file.
 
     Args:
@@ -68,18 +69,27 @@ def encode_image(value: Any, extension: str, quality: int = 100) -> bytes:
             or H x W; elements uint8 or floats in [0, 1].
         extension: one of `FORMATS`.
         quality: of jpg and webp.
+        size: what the image is brought to when it is read again.
 
     Raises:
-        EncodeError: the format cannot hold this image, or the value is none.
+        EncodeError: the format cannot hold this image, the value is none, or reading would change its size.
     """
     try:
         image = _to_image(value)
+        if size is not None:
+            _check_fits(image, size)
         fitting = _fit(image, extension)
         return _save(fitting, extension, quality, image)
     except EncodeError:
         raise
     except Exception as error:
         raise EncodeError(f"the image cannot be encoded: {type(error).__name__}: {error}") from error
+
+
+def _check_fits(image: Image.Image, size: Size) -> None:
+    back = target_size(size, *image.size)
+    if back != image.size:
+        raise EncodeError(f"an image of {image.width} x {image.height} pixels would come back as {back[0]} x {back[1]}")
 
 
 # Any value to a Pillow image
