@@ -14,7 +14,7 @@ from webds.errors import LengthError
 from webds.order import permutation
 from webds.policy import Loss, Policy
 from webds.redaction import redact
-from webds.stages.base import EachStage, Fields, Item, Resolver, Run, Stage, Upstream, run_each
+from webds.stages.base import EachStage, Fields, Item, Labels, Resolver, Run, Stage, Upstream, run_each
 from webds.stages.functions import name_of
 from webds.tar import ReadStats
 from webds.typing import Place
@@ -83,7 +83,12 @@ class Plan:
         for stage in reversed(self.stages):
             stages.append(stage.bound(resolve, fields))
             fields = stage.wants(fields)
-        return attrs.evolve(self, stages=tuple(reversed(stages)), is_bound=True)
+        labels: Labels = None
+        named: list[Stage] = []
+        for stage in reversed(stages):
+            named.append(stage.labelled(labels))
+            labels = stage.labels(labels)
+        return attrs.evolve(self, stages=tuple(named), is_bound=True)
 
     @functools.cached_property
     def fields(self) -> Fields:
@@ -123,11 +128,11 @@ class Plan:
         if count == 0:
             return self._read
         stage = self.stages[count - 1]
-        if not isinstance(stage, EachStage):
+        if not isinstance(stage, EachStage) or not stage.fuses:
             before = self._upstream(count - 1)
             return lambda run: stage.run(before, run)
         together: list[tuple[EachStage, str]] = []
-        while count and isinstance(stage := self.stages[count - 1], EachStage):
+        while count and isinstance(stage := self.stages[count - 1], EachStage) and stage.fuses:
             count -= 1
             together.append((stage, f"{stage.name} {count}"))
         before = self._upstream(count)

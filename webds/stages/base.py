@@ -24,6 +24,7 @@ __all__ = [
     "EachStage",
     "Fields",
     "Item",
+    "Labels",
     "Resolver",
     "Run",
     "Stage",
@@ -36,6 +37,8 @@ __all__ = [
 Item: TypeAlias = tuple[Origin, Any]
 Fields: TypeAlias = frozenset[str] | None
 """The fields that somebody looks at; None for any of them."""
+Labels: TypeAlias = tuple[str, ...] | None
+"""The fields that became the elements of a tuple, for errors that would only know their numbers."""
 Resolver: TypeAlias = Callable[[Any], Mapping[str, Decoder[Any]]]
 """From what the user gave as decoders (a specification's name, a table, None) to a table by extension."""
 
@@ -143,6 +146,14 @@ class Stage(ABC):
         """Return the stage with its decoders, doing no work for what is not in ``fields``, wanted after it."""
         return self
 
+    def labelled(self, labels: Labels) -> Stage:
+        """Return the stage that knows how the elements of the tuples that come in are called."""
+        return self
+
+    def labels(self, labels: Labels) -> Labels:
+        """Return how the elements of the tuples that go out are called; None where that is not known."""
+        return None
+
     def length(self, n: int) -> int | None:
         """Return how many values come out when ``n`` go in; None where that is not known."""
         return None
@@ -154,7 +165,7 @@ class Stage(ABC):
 
 @attrs.frozen(kw_only=True)
 class EachStage(Stage):
-    """A stage that turns each value into one other, or drops it. Neighbours run in one loop."""
+    """A stage that turns each value into one other, or drops it. Neighbours that fuse run in one loop."""
 
     @abstractmethod
     def function(self) -> Callable[[Any], Any]:
@@ -164,6 +175,11 @@ class EachStage(Stage):
     def drops(self) -> bool:
         """Whether the function may return `DROP`."""
         return False
+
+    @property
+    def fuses(self) -> bool:
+        """Whether the stage runs in one loop with its neighbours, and has no `run` of its own."""
+        return True
 
     @override
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, final
 import attrs
 from typing_extensions import override
 
-from webds.stages.base import Item, Run, Stage, Upstream
-from webds.stages.collate import collate, split_batch
+from webds.stages.base import Item, Labels, Run, Stage, Upstream
+from webds.stages.collate import collate, collate_labelled, split_batch
 from webds.stages.functions import name_of
 from webds.typing import Origin
 
@@ -32,10 +32,12 @@ class Batch(Stage):
     n: int
     partial: bool = True
     collate: Callable[[list[Any]], Any] = collate
+    known_labels: Labels = None
 
     @override
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
         guard = run.guard.using(self.policy)
+        is_ours = self.collate is collate
         due: list[None] = []
         items = upstream(run.watched_by(lambda: due.append(None)))
         while chunk := list(islice(items, self.n)):
@@ -45,7 +47,7 @@ class Batch(Stage):
             values = [value for _, value in chunk]
             del chunk  # the batch is handed on without the samples it was made of
             try:
-                batch = self.collate(values)
+                batch = collate_labelled(values, self.known_labels) if is_ours else self.collate(values)
             except Exception as error:
                 if not guard.handle(error, self.name, _blamed_first(origins, error)):
                     return
@@ -56,6 +58,14 @@ class Batch(Stage):
             if due:
                 due.clear()
                 run.pass_over()
+
+    @override
+    def labelled(self, labels: Labels) -> Batch:
+        return attrs.evolve(self, known_labels=labels)
+
+    @override
+    def labels(self, labels: Labels) -> Labels:
+        return labels if self.collate is collate else None
 
     @override
     def length(self, n: int) -> int | None:
@@ -95,6 +105,10 @@ class Unbatch(Stage):
                     return
                 continue
             yield from zip(_origins(origin, samples), samples, strict=True)
+
+    @override
+    def labels(self, labels: Labels) -> Labels:
+        return labels
 
     @override
     def describe(self) -> str:

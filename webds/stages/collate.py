@@ -10,7 +10,7 @@ from webds.errors import BatchError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["collate", "split_batch"]
+__all__ = ["collate", "collate_labelled", "split_batch"]
 
 _WAY_OUT = "pad or resize them with map before batch, or pass collate= a function of your own"
 
@@ -32,6 +32,13 @@ def collate(samples: Sequence[Any]) -> Any:
             differs (its position is in ``sample``).
     """
     return _collate(samples, "")
+
+
+def collate_labelled(samples: Sequence[Any], labels: Sequence[str] | None) -> Any:
+    """Like `collate`; where the samples are tuples, an error calls their elements by ``labels``, if these are known."""
+    if labels is None or type(samples[0]) is not tuple:
+        return _collate(samples, "")
+    return _collate_sequences(samples, "", labels)
 
 
 def _fail(text: str, path: str, position: int | None = None) -> BatchError:
@@ -128,14 +135,16 @@ def _collate_mappings(values: Sequence[Any], path: str) -> dict[Any, Any]:
     return {key: _collate([value[key] for value in values], f"{path}.{key}" if path else str(key)) for key in keys}
 
 
-def _collate_sequences(values: Sequence[Any], path: str) -> Any:
+def _collate_sequences(values: Sequence[Any], path: str, known: Sequence[str] | None = None) -> Any:
     _same_type(values, path, (tuple, list))
     first = values[0]
     if len({len(value) for value in values}) > 1:
         odd = _odd(values, len)
         raise _fail(f"sequences of unequal lengths: {len(first)} and {len(values[odd])}", path, odd)
     names: Sequence[str] | None = getattr(first, "_fields", None)
-    labels = names or [f"element {i}" for i in range(len(first))]
+    labels = names or known
+    if labels is None or len(labels) != len(first):
+        labels = [f"element {i}" for i in range(len(first))]
     columns = [
         _collate(column, f"{path}, {label}" if path else label)
         for label, column in zip(labels, zip(*values, strict=True), strict=True)

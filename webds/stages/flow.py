@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import attrs
 from typing_extensions import override
 
-from webds.stages.base import Fields, Item, Run, Stage, Upstream
+from webds.stages.base import Fields, Item, Labels, Run, Stage, Upstream
 
 __all__ = ["Repeat", "Take"]
 
@@ -30,6 +30,10 @@ class Take(Stage):
     @override
     def wants(self, fields: Fields) -> Fields:
         return fields
+
+    @override
+    def labels(self, labels: Labels) -> Labels:
+        return labels
 
     @override
     def length(self, n: int) -> int | None:
@@ -66,6 +70,10 @@ class Repeat(Stage):
     @override
     def wants(self, fields: Fields) -> Fields:
         return fields
+
+    @override
+    def labels(self, labels: Labels) -> Labels:
+        return labels
 
     @override
     def length(self, n: int) -> int | None:

@@ -9,7 +9,7 @@ import attrs
 from typing_extensions import override
 
 from webds.errors import FieldError, annotate
-from webds.stages.base import DROP, EachStage, Fields, Item, Run, Stage, Upstream, fields_there
+from webds.stages.base import DROP, EachStage, Fields, Item, Labels, Run, Stage, Upstream, fields_there
 
 __all__ = ["Filter", "Map", "MapDict", "MapTuple", "Pipe", "name_of"]
 
@@ -69,6 +69,10 @@ class Filter(EachStage):
     def function(self) -> Callable[[Any], Any]:
         predicate = self.predicate
         return lambda value: value if predicate(value) else DROP
+
+    @override
+    def labels(self, labels: Labels) -> Labels:
+        return labels
 
     @override
     def describe(self) -> str:
@@ -132,6 +136,7 @@ class MapTuple(EachStage):
     name: ClassVar[str] = "map_tuple"
     fs: tuple[Callable[[Any], Any] | None, ...]
     cycles: bool = False
+    known_labels: Labels = None
 
     @override
     def function(self) -> Callable[[Any], Any]:
@@ -149,11 +154,21 @@ class MapTuple(EachStage):
                 try:
                     results.append(value if f is None else f(value))
                 except Exception as error:
-                    annotate(error, field=f"element {i}", stage=self.name)
+                    known = self.known_labels
+                    label = f"element {i}" if known is None or len(known) != n else known[i]
+                    annotate(error, field=label, stage=self.name)
                     raise
             return tuple(results)
 
         return map_elements
+
+    @override
+    def labelled(self, labels: Labels) -> MapTuple:
+        return attrs.evolve(self, known_labels=labels)
+
+    @override
+    def labels(self, labels: Labels) -> Labels:
+        return labels
 
     @override
     def length(self, n: int) -> int | None:

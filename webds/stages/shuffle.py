@@ -9,7 +9,7 @@ import attrs
 from typing_extensions import override
 
 from webds.order import draws
-from webds.stages.base import Fields, Item, Run, Stage, Upstream
+from webds.stages.base import Fields, Item, Labels, Run, Stage, Upstream
 
 __all__ = ["Shuffle", "bytes_held"]
 
@@ -122,6 +122,10 @@ class Shuffle(Stage):
     @override
     def wants(self, fields: Fields) -> Fields:
         return fields
+
+    @override
+    def labels(self, labels: Labels) -> Labels:
+        return labels
 
     @override
     def length(self, n: int) -> int | None:
