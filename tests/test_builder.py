@@ -173,7 +173,7 @@ def test_split_says_who_reads_which_shards(numbers: webds.DatasetBuilder[int], m
     assert list(numbers.build()) == [*range(5, 10), *range(15, 20)]
     assert list(numbers.split(webds.NoSplit()).build()) == list(range(20))
     with pytest.raises(TypeError, match="NoSplit"):
-        numbers.split(webds.NoSplit)
+        numbers.split(webds.NoSplit)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # what is tested
 
 
 def test_shuffle_size_bounds_how_early_a_value_comes(numbers: webds.DatasetBuilder[int]) -> None:
@@ -367,7 +367,7 @@ class Item(NamedTuple):
 def test_into_cls_is_made_of_each_sample(urls: list[str]) -> None:
     assert next(iter(webds.DatasetBuilder(urls).into(Item).build())) == Item(0, "text 0")
     with pytest.raises(TypeError, match="into"):
-        webds.DatasetBuilder(urls).into(dict)
+        webds.DatasetBuilder(urls).into(dict)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]  # what is tested
 
 
 def test_into_takes_decoders_from_the_annotation_from_with_decoder_and_what_decode_made(images: Raw) -> None:

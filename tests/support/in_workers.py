@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from webds.order import EpochClock, Turn
 
-__all__ = ["Turns", "as_is", "drop", "fails_on_three", "is_odd", "label", "pairs_of", "place_and"]
+__all__ = ["Turns", "as_is", "drop", "fails", "fails_on_three", "is_odd", "label", "pairs_of", "with_place"]
 
 
 class Turns(torch.utils.data.IterableDataset[tuple[int, Turn]]):
@@ -38,7 +38,7 @@ def label(sample: dict[str, Any]) -> int:
     return int(sample["cls"])
 
 
-def place_and(value: Any) -> tuple[int, Any]:
+def with_place(value: Any) -> tuple[int, Any]:
     """Return which worker had the value, and the value."""
     info = torch.utils.data.get_worker_info()
     return (-1 if info is None else info.id), value
@@ -51,6 +51,11 @@ def is_odd(value: int) -> bool:
 def drop(value: object) -> bool:
     """Be false for everything."""
     return False
+
+
+def fails(value: object) -> object:
+    """Raise for everything."""
+    raise ArithmeticError("no value will do")
 
 
 def fails_on_three(value: Any) -> Any:
