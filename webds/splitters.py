@@ -67,7 +67,7 @@ def _of_rank(shards: Sequence[str], place: Place) -> Sequence[str]:
 class NoSplit(Splitter):
     """Every worker of every rank reads all shards."""
 
-    axes = frozenset[_Axis]()
+    axes: frozenset[_Axis] = attrs.field(default=frozenset(), init=False, repr=False)
 
     @override
     def split(self, shards: Sequence[str], place: Place) -> Sequence[str]:
@@ -83,7 +83,7 @@ class SplitByWorker(Splitter):
     A worker more than there are shards reads nothing.
     """
 
-    axes = frozenset[_Axis](("worker",))
+    axes: frozenset[_Axis] = attrs.field(default=frozenset(("worker",)), init=False, repr=False)
 
     @override
     def split(self, shards: Sequence[str], place: Place) -> Sequence[str]:
@@ -96,7 +96,7 @@ class SplitByWorker(Splitter):
 class SplitByNode(Splitter):
     """The ranks share the shards; every worker of a rank reads all of the rank's."""
 
-    axes = frozenset[_Axis](("rank",))
+    axes: frozenset[_Axis] = attrs.field(default=frozenset(("rank",)), init=False, repr=False)
 
     @override
     def split(self, shards: Sequence[str], place: Place) -> Sequence[str]:
@@ -111,7 +111,7 @@ class SplitByNodeAndWorker(Splitter):
     A worker more than its rank has shards reads nothing; a rank without shards is an error at every rank.
     """
 
-    axes = _AXES
+    axes: frozenset[_Axis] = attrs.field(default=_AXES, init=False, repr=False)
 
     @override
     def split(self, shards: Sequence[str], place: Place) -> Sequence[str]:
@@ -141,7 +141,7 @@ class SplitExplicit(Splitter):
     index: int
     total: int = attrs.field(validator=_in_total)
 
-    axes = frozenset[_Axis]()
+    axes: frozenset[_Axis] = attrs.field(default=frozenset(), init=False, repr=False)
 
     @override
     def split(self, shards: Sequence[str], place: Place) -> Sequence[str]:

@@ -45,7 +45,7 @@ class Video:
     __slots__ = ("_field", "_frames", "_max_bytes", "_rate", "data")
 
     def __init__(self, data: bytes, *, max_bytes: int = _MAX_BYTES, field: str | None = None) -> None:
-        self.data = data
+        self.data: bytes = data
         self._max_bytes = max_bytes
         self._field = field
         self._frames: torch.Tensor | None = None

@@ -101,7 +101,7 @@ class ShardWriter(Sink[Sample]):
             raise ValueError(f"maxcount={maxcount!r}, maxsize={maxsize!r}: expected more than 0 of each")
         if post is not None:
             checkcallable(post, "post")
-        self.pattern = os.fspath(pattern)
+        self.pattern: str = os.fspath(pattern)
         self._names = ShardPattern(self.pattern)
         self._maxcount, self._maxsize, self._post = maxcount, maxsize, post
         start = kw.get("start_shard", 0)
@@ -117,7 +117,7 @@ class ShardWriter(Sink[Sample]):
             encoder = SampleEncoder(encoder, keep_meta=self._options.get("keep_meta", False))
         self._options["encoder"] = encoder
         self._stale = self._names.existing(start)
-        self.shard = self._resume_at(start) if resume else start
+        self.shard: int = self._resume_at(start) if resume else start
         if self._stale and not self._overwrite and not resume:
             first = next(iter(self._stale.values()))
             raise WriteError(
@@ -129,10 +129,10 @@ class ShardWriter(Sink[Sample]):
         self._remove_partial(start, refuse_others=resume)
         self._failed = False
         self._last = -1
-        self.fname = ""
-        self.count = 0
-        self.size = 0
-        self.total = 0
+        self.fname: str = ""
+        self.count: int = 0
+        self.size: int = 0
+        self.total: int = 0
         self._ended = False
         self.next_stream()
 

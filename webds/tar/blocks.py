@@ -46,7 +46,7 @@ class Blocks:
         self._seekable, self._base = _position(stream)
         self._length: int | None = None
         self._piece = _FIRST_PIECE
-        self.offset = 0
+        self.offset: int = 0
 
     def peek(self, size: int) -> bytes:
         """Return the next ``size`` bytes, fewer at the end of the stream, and leave them there."""

@@ -151,7 +151,10 @@ class Grouping:
         wanted, seen, shapes, known = self._wanted, self._seen, self._shapes, self._known
         follows_rule = keys is base_plus_ext
         held = self._ready.pop().sample if self._ready else None
-        key, sample = (None, {}) if self._current is None else (self._current.key, self._current.sample)
+        key: str | None = None
+        sample: Sample = {}
+        if self._current is not None:
+            key, sample = self._current.key, self._current.sample
         prefix = _prefix(key) if follows_rule else _NO_PREFIX
         cut = len(prefix)
         used = passed = finished = delivered = 0

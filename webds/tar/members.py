@@ -83,8 +83,8 @@ class Members:
 
     def __init__(self, stream: Readable, *, url: str = "", missing_end: MissingEnd = "error") -> None:
         checkmember(missing_end, ("error", "accept"), "missing_end")
-        self.ended = False
-        self.others = 0
+        self.ended: bool = False
+        self.others: int = 0
         self._url = url or None
         self._accept = missing_end == "accept"
         self._blocks = Blocks(stream)
