@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, cast, final, overload
+from typing import Any, cast, final, overload
 
-from typing_extensions import TypeVar, override
+from typing_extensions import override
 
 from webds.abc import IndexedSource
+from webds.typing import T_co
 
 __all__ = ["MemorySource"]
 
-ValueT = TypeVar("ValueT")
-
 
 @final
-class MemorySource(IndexedSource[ValueT], Generic[ValueT]):
+class MemorySource(IndexedSource[T_co]):
     """Values of any kind, in one shard or several.
 
     A value that is a dict is handed out as a shallow copy, so that stages cannot change what is in memory.
@@ -27,16 +26,16 @@ class MemorySource(IndexedSource[ValueT], Generic[ValueT]):
     """
 
     @overload
-    def __init__(self, samples: Mapping[str, Iterable[ValueT]]) -> None: ...
+    def __init__(self, samples: Mapping[str, Iterable[T_co]]) -> None: ...
     @overload
-    def __init__(self, samples: Iterable[ValueT], shards: int = ...) -> None: ...
-    def __init__(self, samples: Iterable[ValueT] | Mapping[str, Iterable[ValueT]], shards: int = 1) -> None:
+    def __init__(self, samples: Iterable[T_co], shards: int = ...) -> None: ...
+    def __init__(self, samples: Iterable[T_co] | Mapping[str, Iterable[T_co]], shards: int = 1) -> None:
         if shards < 1:
             raise ValueError(f"shards={shards}: expected a number from 1")
         if isinstance(samples, Mapping):
             if shards != 1:
                 raise ValueError(f"shards={shards}: a mapping has its shards already")
-            named = cast("Mapping[str, Iterable[ValueT]]", samples)
+            named = cast("Mapping[str, Iterable[T_co]]", samples)
             self._shards = {name: list(values) for name, values in named.items()}
         else:
             values = list(samples)
@@ -53,11 +52,11 @@ class MemorySource(IndexedSource[ValueT], Generic[ValueT]):
         return [len(values) for values in self._shards.values()]
 
     @override
-    def read(self, shard: str, fields: Collection[str] | None = None, start: int = 0) -> Iterator[ValueT]:
+    def read(self, shard: str, fields: Collection[str] | None = None, start: int = 0) -> Iterator[T_co]:
         return self.read_at(shard, range(start, max(start, len(self._shards[shard]))), fields)
 
     @override
-    def read_at(self, shard: str, ordinals: Iterable[int], fields: Collection[str] | None = None) -> Iterator[ValueT]:
+    def read_at(self, shard: str, ordinals: Iterable[int], fields: Collection[str] | None = None) -> Iterator[T_co]:
         values = self._shards[shard]
         for ordinal in ordinals:
             if not 0 <= ordinal < len(values):
