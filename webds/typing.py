@@ -15,6 +15,7 @@ __all__ = [
     "Origin",
     "Place",
     "Readable",
+    "ReadableStream",
     "Sample",
     "T",
     "T_co",
@@ -79,6 +80,18 @@ class Readable(Protocol):
 
     def read(self, size: int = -1, /) -> bytes:
         """Return at most ``size`` bytes, all that is left for -1, and ``b""`` at the end only."""
+        ...
+
+
+class ReadableStream(Protocol):
+    """What a function that opens URLs has to return: an object with ``read`` and ``close``."""
+
+    def read(self, size: int, /) -> Buffer:
+        """Return at most ``size`` bytes, and none at the end only."""
+        ...
+
+    def close(self) -> object:
+        """Let go of everything that was opened."""
         ...
 
 

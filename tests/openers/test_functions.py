@@ -5,7 +5,7 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import pytest
 from typing_extensions import override
@@ -73,14 +73,14 @@ class TestMinimalStreams(TestFunctionOpener):
         (type("OnlyReads", (), {"read": lambda self, n: b""}), "OnlyReads, which has no close"),
     ],
 )
-def test_what_is_no_binary_stream_is_called_that(returned: Callable[[], object], words: str) -> None:
+def test_what_is_no_binary_stream_is_called_that(returned: Callable[[], Any], words: str) -> None:
     with pytest.raises(OpenError, match=words) as caught:
         FunctionOpener(lambda url: returned()).open("x.tar")
     assert caught.value.url == "x.tar"
 
 
 def test_a_text_stream_that_is_refused_is_closed() -> None:
-    stream = io.StringIO("text")
+    stream: Any = io.StringIO("text")
     with pytest.raises(OpenError):
         FunctionOpener(lambda url: stream).open("x.tar")
     assert stream.closed
@@ -94,7 +94,7 @@ def test_a_read_that_returns_something_else_is_an_error(data: Any) -> None:
 
 
 def test_an_exception_of_the_function_keeps_its_type_and_gets_the_url() -> None:
-    def fail(url: str) -> None:
+    def fail(url: str) -> NoReturn:
         raise LookupError("no such bucket")
 
     with pytest.raises(LookupError, match="no such bucket") as caught:

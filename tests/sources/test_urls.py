@@ -15,7 +15,7 @@ from webserver import WebServer, serving
 
 from webds.abc import Opener
 from webds.errors import OpenError, UntrustedDataError, UrlError
-from webds.openers import FunctionOpener, default_opener
+from webds.openers import FunctionOpener, default_opener, reader
 from webds.sources.urls import expand_urls
 
 OPENER = default_opener()
@@ -81,7 +81,7 @@ def test_patterns_of_a_store_are_listed_by_its_opener(memory: None) -> None:
 
 
 def test_what_cannot_be_listed_says_so() -> None:
-    opener = OPENER.with_opener("mine", FunctionOpener(open))
+    opener = OPENER.with_opener("mine", FunctionOpener(reader))
     assert expand_urls("mine://x-{0..1}", opener) == ["mine://x-0", "mine://x-1"]
     with pytest.raises(OpenError, match="cannot list"):
         expand_urls("mine://x-*", opener)
@@ -100,7 +100,7 @@ def test_a_single_path_that_is_not_there_is_left_to_the_opener(here: Path) -> No
 
 
 def test_paths_of_an_opener_that_is_not_of_this_host_need_not_be_here(here: Path) -> None:
-    remote = FunctionOpener(open)
+    remote = FunctionOpener(reader)
     (here / "folder").mkdir()
     assert expand_urls(["/there/x-{0..1}.tar", "folder"], remote) == ["/there/x-0.tar", "/there/x-1.tar", "folder"]
 

@@ -12,6 +12,7 @@ from typing_extensions import override
 from webds.abc import Opener
 from webds.errors import OpenError, annotate
 from webds.openers.streams import Feed, FeedReader
+from webds.typing import ReadableStream
 
 __all__ = ["FunctionOpener"]
 
@@ -49,14 +50,14 @@ class FunctionOpener(Opener):
             that can be, such as a function of a module.
     """
 
-    function: Callable[[str], Any]
+    function: Callable[[str], ReadableStream]
 
     @override
     def open(self, url: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
         if mode != "rb":
             raise OpenError("an opener that is a function only reads; subclass webds.Opener to write", url=url)
         try:
-            stream = self.function(url)
+            stream: object = self.function(url)
         except Exception as error:
             annotate(error, url=url, stage="open")
             raise

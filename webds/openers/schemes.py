@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, BinaryIO, Literal, TypeAlias, cast, final
+from typing import Any, BinaryIO, Literal, TypeAlias, final
 
 import attrs
 from typing_extensions import override
@@ -19,6 +19,7 @@ from webds.openers.http import HttpOpener
 from webds.openers.pipe import PipeOpener
 from webds.openers.stdio import StdioOpener
 from webds.openers.streams import BUFFER_SIZE
+from webds.typing import ReadableStream
 from webds.urls import check_scheme, local_path, path_url, scheme_of
 
 __all__ = [
@@ -40,7 +41,7 @@ Consulted whenever a URL is opened, before the schemes that are built in. Only c
 becomes a part of a command.
 """
 
-OpenerLike: TypeAlias = "Opener | Callable[[str], Any] | str"
+OpenerLike: TypeAlias = Opener | Callable[[str], ReadableStream] | str
 """An opener, a function from URL to binary stream, or a shell command template with ``{url}``."""
 
 
@@ -158,9 +159,10 @@ def as_opener(opener: OpenerLike) -> Opener:
         return CommandOpener(opener)
     if opener is reader or opener is gopen:
         return default_opener()
-    if isinstance(opener, type) and issubclass(opener, Opener):
-        raise TypeError(f"{opener.__name__} is a class: expected an instance, {opener.__name__}()")
-    if callable(cast("object", opener)):
+    given: object = opener
+    if isinstance(given, type) and issubclass(given, Opener):
+        raise TypeError(f"{given.__name__} is a class: expected an instance, {given.__name__}()")
+    if callable(given):
         return FunctionOpener(opener)
     raise TypeError(
         f"{opener!r} opens nothing: expected a webds.Opener, a function from URL to binary stream, "
