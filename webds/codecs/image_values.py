@@ -20,6 +20,7 @@ __all__ = ["array_as_asked", "image_as_asked", "pixels_as_asked", "stored_as"]
 
 _Array: TypeAlias = NDArray[Any]
 _CHUNK: Final = 1 << 16
+_ENCODER: Final = "_getencoder"
 
 
 def stored_as(spec: ImageSpec) -> str:
@@ -76,8 +77,8 @@ def _pixels(image: Image.Image, order: str) -> _Array:
 
     width, height = image.size
     array = np.empty((height, width) if order == "L" else (height, width, len(order)), np.uint8)
-    encoder_of = getattr(Image, "_getencoder", None)
-    if encoder_of is None:  # not a public name, so that it may go
+    encoder_of = getattr(Image, _ENCODER, None)
+    if encoder_of is None:  # it is not public, and may go
         array[...] = np.frombuffer(image.tobytes("raw", order), np.uint8).reshape(array.shape)
         return array
     target = array.reshape(-1).data
