@@ -56,10 +56,10 @@ class FieldSpec:
     """
 
     names: str
-    decoder: str | Decoder[Any] | Callable[[Any], Any] | None = None
+    decoder: str | Decoder[Any] | Callable[[bytes], Any] | None = None
 
 
-def field(names: str, decoder: str | Decoder[Any] | Callable[[Any], Any] | None = None) -> FieldSpec:
+def field(names: str, decoder: str | Decoder[Any] | Callable[[bytes], Any] | None = None) -> FieldSpec:
     """Say, inside ``Annotated``, from which field an attribute of a typed sample comes, and by which decoder.
 
     Example:
