@@ -10,6 +10,7 @@ import torch
 from typing_extensions import TypeIs, TypeVar, Unpack
 
 from webds.abc import Decoder, Source
+from webds.codecs.image_spec import SizedSpec
 from webds.dataset import Dataset, resolve_decoders
 from webds.forms import (
     Dimensional,
@@ -191,24 +192,40 @@ class DatasetBuilder(Generic[ValueT_co]):
 
     # What becomes of a sample.
 
-    def decode(self: DatasetBuilder[Sample], spec: str | None = None) -> DatasetBuilder[Sample]:
+    def decode(
+        self: DatasetBuilder[Sample],
+        spec: str | None = None,
+        *,
+        threads: int = 0,
+        size: int | tuple[int, int] | None = None,
+    ) -> DatasetBuilder[Sample]:
         """Decode every field that somebody looks at and that has a decoder for its extension.
 
         Args:
             spec: how images are decoded: one of the names in `webds.IMAGE_SPECS`, such as ``"torchrgb8"`` or
                 ``"pil"``; None leaves images as bytes. A function of one field goes into `with_decoder`; one of
                 the whole sample is `map`.
+            threads: how many threads of this process, or of each DataLoader worker, decode, each a sample; 0 for
+                none but the one that iterates. The order stays, errors come in their place, and up to twice as many
+                samples are under way. Decoders of your own are then called by several threads at once.
+            size: what images are brought to: the length of the shorter side, the longer one keeping the
+                proportion, or (height, width); in pixels. A large jpg is decoded at a fraction of its size; see
+                `ImageCodec` for the filter. Decoders of your own are not concerned.
 
         Raises:
-            ValueError: there is no such image specification.
+            ValueError: there is no such image specification, or no such size.
         """
         if spec is not None and not isinstance(spec, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # at run time
             raise TypeError(
                 f"decode({spec!r}): expected the name of an image specification; "
                 "a function of one field goes into with_decoder, one of the whole sample into map"
             )
-        resolve_decoders({}, spec)
-        return self._then(Decode(spec=spec))
+        _at_least("decode", threads=(threads, 0))
+        if spec is None and size is not None:
+            raise ValueError(f"decode(size={size}): which images? Name a specification, such as 'torchrgb8'")
+        how = spec if spec is None or size is None else SizedSpec(spec, size)
+        resolve_decoders({}, how)
+        return self._then(Decode(spec=how, threads=threads))
 
     def select(self: DatasetBuilder[Sample], *fields: str) -> DatasetBuilder[Sample]:
         """Keep only these fields, each a name or alternatives such as ``"jpg;png"``; samples with none are dropped."""

@@ -15,7 +15,7 @@ from webds.codecs.buffers import flat
 from webds.codecs.exact import shown
 from webds.codecs.gzipped import GzipCodec
 from webds.codecs.image import ImageCodec
-from webds.codecs.image_spec import IMAGE_SPECS
+from webds.codecs.image_spec import IMAGE_SPECS, SizedSpec
 from webds.codecs.objects import MsgpackCodec, PickleCodec
 from webds.codecs.text import IntCodec, JsonCodec, TextCodec
 from webds.codecs.torchcodec import TorchCodec
@@ -204,17 +204,22 @@ def extended(table: Mapping[str, Decoder[Any]], own: Mapping[str, AnyDecoder]) -
     return _with_gzip(result, gzip) if isinstance(gzip, GzipCodec) and _GZIP not in added else result
 
 
-def decoders_from(handlers: str | Mapping[str, AnyDecoder]) -> dict[str, Decoder[Any]]:
+def decoders_from(handlers: str | SizedSpec | Mapping[str, AnyDecoder]) -> dict[str, Decoder[Any]]:
     """Return a new table extension → decoder for what a user gave to ``decode``.
 
     Args:
         handlers: the name of an image specification, in any case, which stands for what `default_handlers` has
-            for it now; or a table extension → decoder or function of the data, which stands for just that.
+            for it now; with a size for those of them that are an `ImageCodec`; or a table extension → decoder or
+            function of the data, which stands for just that.
 
     Raises:
         ValueError: `default_handlers` has no such name; the text lists those that it has.
         TypeError: an entry is neither a decoder nor a function.
     """
+    if isinstance(handlers, SizedSpec):
+        table = decoders_from(handlers.name)
+        images = {name: codec for name, codec in table.items() if isinstance(codec, ImageCodec)}
+        return extended(table, {name: attrs.evolve(codec, size=handlers.size) for name, codec in images.items()})
     if not isinstance(handlers, str):
         return _adapted(handlers)
     name = handlers if handlers in default_handlers else handlers.lower()

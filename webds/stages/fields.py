@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final, final
 
 import attrs
@@ -10,8 +10,21 @@ from typing_extensions import override
 
 from webds.abc import Decoder
 from webds.errors import FieldError, annotate
-from webds.stages.base import DROP, EachStage, Fields, Resolver, alternatives, fields_there, is_there
+from webds.stages.base import (
+    DROP,
+    EachStage,
+    Fields,
+    Item,
+    Labels,
+    Resolver,
+    Run,
+    Upstream,
+    alternatives,
+    fields_there,
+    is_there,
+)
 from webds.stages.functions import name_of
+from webds.stages.threads import run_in_threads
 from webds.tar import by_extension
 from webds.typing import UNREAD
 
@@ -37,15 +50,28 @@ class Decode(EachStage):
     """Decodes the fields that are still bytes, each by the decoder of its extension.
 
     Attributes:
-        spec: what the user asked for: the name of an image specification, a table, or None.
+        spec: what the user asked for: the name of an image specification, with or without a size, a table, or None.
         table: extension → decoder; made of ``spec`` when the plan is bound.
         fields: the fields that somebody looks at afterwards; None for all.
+        threads: how many threads decode, each a sample; 0 for the one that iterates.
     """
 
     name: ClassVar[str] = "decode"
     spec: Any = None
     table: Mapping[str, Decoder[Any]] = attrs.field(factory=dict[str, Decoder[Any]])
     fields: Fields = None
+    threads: int = 0
+
+    @property
+    @override
+    def fuses(self) -> bool:
+        return self.threads == 0
+
+    @override
+    def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
+        if self.fuses:
+            return super().run(upstream, run)
+        return run_in_threads(self.function(), self.name, self.threads, run.guard.using(self.policy), upstream, run)
 
     @override
     def function(self) -> Callable[[Any], Any]:
@@ -86,7 +112,9 @@ class Decode(EachStage):
 
     @override
     def describe(self) -> str:
-        spec = "no images" if self.spec is None else self.spec if isinstance(self.spec, str) else "a table"
+        spec = "no images" if self.spec is None else "a table" if isinstance(self.spec, Mapping) else str(self.spec)
+        if self.threads:
+            spec += f"; in {self.threads} thread{'s' if self.threads > 1 else ''}"
         if self.fields is None:
             return f"{spec}; every field that has a decoder"
         decoders = ((field, by_extension(self.table, field)) for field in sorted(self.fields))
@@ -275,6 +303,10 @@ class ToTuple(EachStage):
     @override
     def named(self) -> frozenset[str]:
         return frozenset(name for field in self.fields for name in alternatives(field))
+
+    @override
+    def labels(self, labels: Labels) -> Labels:
+        return self.fields
 
     @override
     def length(self, n: int) -> int | None:
