@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tests.benchmarks.data import provide
-from tests.benchmarks.report import as_json, machine, table, verdicts
+from tests.benchmarks.report import as_json, machine, markdown, table, verdicts
 from tests.benchmarks.rows import ROWS, Row
 from tests.benchmarks.runner import RowResult, run_row
 
@@ -74,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         "--samples-scale", metavar="X", type=_positive, default=1.0, help="how many samples, 1 being the usual number"
     )
     parser.add_argument("--json", metavar="FILE", help="write all that was measured to a file")
+    parser.add_argument(
+        "--markdown", metavar="FILE", help="write the ratios to a file, as the table of the documentation"
+    )
     parser.add_argument("--quiet", action="store_true", help="do not tell the progress")
     return parser
 
@@ -130,6 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         with open(options.json, "w", encoding="utf-8") as stream:
             json.dump(as_json(results), stream, indent=1, ensure_ascii=False)
+    if options.markdown:
+        with open(options.markdown, "w", encoding="utf-8") as stream:
+            stream.write(markdown(results))
     return 0 if all(result.is_sound for result in results) else 1
 
 

@@ -15,7 +15,7 @@ from tests.benchmarks.contest import Facts
 from tests.benchmarks.rows import Limit, Ratio, Target
 from tests.benchmarks.runner import Result, RowResult
 
-__all__ = ["Verdict", "as_json", "machine", "table", "verdicts"]
+__all__ = ["Verdict", "as_json", "machine", "markdown", "table", "verdicts"]
 
 _PACKAGES: Final = (
     "webds", "webdataset", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "spdl", "datasets", "torch", "numpy", "pillow",
@@ -144,6 +144,59 @@ def table(result: RowResult) -> str:
         *(f"    DISAGREE: {sentence}" for sentence in result.disagreements),
     ]
     return "\n".join(lines)
+
+
+def _markdown_pairs(result: RowResult) -> Iterator[tuple[str, str, list[Ratio]]]:
+    """Yield who is compared with whom, and what is asked for: pairs with a target first, then all the others."""
+    targets = [target for target in result.row.targets if isinstance(target, Ratio)]
+    asked: dict[tuple[str, str], list[Ratio]] = {}
+    for target in targets:
+        asked.setdefault((target.subject, target.peer), []).append(target)
+    subject = result.row.contestants[0].name
+    for contestant in result.row.contestants[1:]:
+        if not contestant.name.startswith("webds"):
+            asked.setdefault((subject, contestant.name), [])
+    for (ours, theirs), ratios in asked.items():
+        yield ours, theirs, ratios
+
+
+def _markdown_cells(result: RowResult) -> Iterator[tuple[str, ...]]:
+    by_name = {one.name: one for one in result.results}
+    for subject, name, asked in _markdown_pairs(result):
+        quantity = asked[0].quantity if asked else result.row.quantity
+        ratios = _ratios(by_name[subject], by_name[name], quantity)
+        if not ratios:
+            yield result.row.work, subject, name, "not measured", *_levels(asked), ""
+            continue
+        median = statistics.median(ratios)
+        span = f"{_number(median)} ({_number(min(ratios))} … {_number(max(ratios))})"
+        judged = [f"{target.level}: {'met' if median >= target.least else '**not met**'}" for target in asked]
+        yield result.row.work, subject, name, span, *_levels(asked), ", ".join(judged)
+    for verdict in verdicts(result):
+        target = verdict.target
+        if isinstance(target, Limit) and verdict.ours is not None:
+            most, ours = _with_unit(target.most, target.quantity), _with_unit(verdict.ours, target.quantity)
+            judgement = "met" if verdict.met else "**not met**"
+            yield result.row.work, target.subject, target.text, ours, f"≤ {most}", "", f"{target.level}: {judgement}"
+
+
+def _levels(asked: list[Ratio]) -> tuple[str, str]:
+    found = {target.level: f"≥ {_number(target.least)}" for target in asked}
+    return found.get("at least", ""), found.get("beyond", "")
+
+
+def markdown(results: list[RowResult]) -> str:
+    """Return the ratios as a table for the documentation."""
+    lines = [
+        "| work | contestant | beside | ratio (lowest … highest) | at least | beyond | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for result in results:
+        before = ""
+        for work, *cells in _markdown_cells(result):
+            lines.append(f"| {' | '.join([work if work != before else '', *cells])} |")
+            before = work
+    return "\n".join([*lines, ""])
 
 
 def machine() -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing_extensions import override
 from tests.benchmarks.child import Order, Outcome, carry_out
 from tests.benchmarks.contest import Contestant, Job
 from tests.benchmarks.data import KINDS, provide
-from tests.benchmarks.report import table, verdicts
+from tests.benchmarks.report import markdown, table, verdicts
 from tests.benchmarks.rows import ROWS, Limit, Ratio, Row, row_named
 from tests.benchmarks.runner import run_row
 
@@ -45,8 +45,9 @@ def unsaid(line: str) -> None:
 def test_a_row_is_measured_in_new_processes_and_reported(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     little = ["--rounds", "1", "--seconds", "1e-6", "--samples-scale", "1e-6", "--data", str(tmp_path / "data")]
-    ran = command("--only", "tenbin-enc*", *little, "--json", str(report))
+    ran = command("--only", "tenbin-enc*", *little, "--json", str(report), "--markdown", str(tmp_path / "t.md"))
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "| webds | copying the buffer |" in (tmp_path / "t.md").read_text()
     (row,) = json.loads(report.read_text())["rows"]
     assert row["name"] == "tenbin-encode"
     assert [one["name"] for one in row["contestants"]] == ["webds", "webdataset", "copying the buffer"]
@@ -102,6 +103,7 @@ def test_contestants_deliver_the_same_samples(row: Row, data: str) -> None:
     assert all((verdict.met is None) == (verdict.why is not None) for verdict in judged)
     text = table(result)
     assert all(target.text in text for target in row.targets)
+    assert row.work in markdown([result])
 
 
 def test_import_is_measured_in_an_interpreter_of_its_own(data: str) -> None:

@@ -90,9 +90,10 @@ def _alone(
         decode = make_decoder()
 
         def run() -> int:
+            image = None  # the last one stays while the next is decoded, as where samples are read
             for jpg in jpgs:
-                decode(jpg)
-            return len(jpgs)
+                image = decode(jpg)
+            return len(jpgs) if image is not None else 0
 
         return run
 
