@@ -125,8 +125,8 @@ def resized(image: Any) -> Any:
     import numpy as np
     from PIL.Image import Resampling
 
-    scale = SIDE / min(image.size)
-    size = round(image.width * scale), round(image.height * scale)
+    short = min(image.size)
+    size = image.width * SIDE // short, image.height * SIDE // short
     return np.asarray(image.convert("RGB").resize(size, Resampling.BILINEAR))
 
 
