@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import attrs
 import numpy as np
@@ -289,6 +290,38 @@ def test_decode_spec_is_how_images_are_decoded(images: Raw) -> None:
         images.decode("torchrgb9")
     with pytest.raises(TypeError, match="with_decoder"):
         images.decode(len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # what is tested
+
+
+def test_decode_size_is_what_images_are_brought_to(images: Raw) -> None:
+    def shape(spec: str, size: int | tuple[int, int] | None) -> tuple[int, ...]:
+        (sample,) = images.decode(spec, size=size).build()
+        assert sample["cls"] == 3
+        return tuple(sample["png"].shape)
+
+    assert shape("rgb8", None) == (3, 4, 3)
+    assert shape("rgb8", 6) == (6, 8, 3)
+    assert shape("torchrgb8", (5, 7)) == (3, 5, 7)
+    (mine,) = images.decode("rgb8", size=6).with_decoder("png", webds.ImageCodec("l8")).build()
+    assert mine["png"].shape == (3, 4)
+    assert "rgb8, resized to 6 pixels on the shorter side; " in images.decode("rgb8", size=6).explain()
+    for size in (0, (5,), (5, 0), "5"):
+        with pytest.raises(ValueError, match=r"size=.*\(height, width\)"):
+            images.decode("rgb8", size=cast("Any", size))
+    with pytest.raises(ValueError, match=r"size=6.*Name a specification"):
+        images.decode(size=6)
+
+
+def test_decode_threads_is_how_many_threads_decode(images: Raw) -> None:
+    def thread(threads: int) -> str:
+        here = images.decode(threads=threads).with_decoder("cls", lambda _: threading.current_thread().name)
+        return str(next(iter(here.build()))["cls"])
+
+    assert thread(0) == threading.current_thread().name
+    assert thread(1).startswith("webds-decode")
+    assert "in 2 threads; " in images.decode("rgb8", threads=2).explain()
+    assert "threads; " not in images.decode("rgb8").explain()
+    with pytest.raises(ValueError, match="threads=-1"):
+        images.decode(threads=-1)
 
 
 def test_decode_may_follow_where_fields_are_named(images: Raw) -> None:
