@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, final
 from urllib.parse import urlsplit
 
@@ -13,52 +13,28 @@ from typing_extensions import override
 
 from webds.abc import Opener
 from webds.errors import OpenError
-from webds.openers.httpclient import Request, basic_credentials, closing, described, send
-from webds.openers.streams import BUFFER_SIZE, Feed, FeedReader, attempt, check_range
+from webds.openers.httpauth import basic_credentials, netrc_login
+from webds.openers.httpclient import Request, closing, described, discard, send
+from webds.openers.retry import Attempts, Patience, Retry, TransientError, seconds_to_wait
+from webds.openers.streams import BUFFER_SIZE, FeedReader, check_range, hidden
+from webds.openers.transfer import Transfer, announced_length, content_range
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
 __all__ = ["HttpOpener"]
 
-_RANGE: Final = re.compile(
-    r"bytes\s+(?:(?P<first>\d{1,18})-(?P<last>\d{1,18})|\*)/(?P<total>\d{1,18}|\*)", re.IGNORECASE
-)
 _HTML_STARTS: Final = (b"<!doctype html", b"<html")
 _LOOKED_AT: Final = 512
 _HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
+_PASSING: Final = (408, 425, 429)  # and those from 500 on, but for
+_LASTING: Final = (501, 505)
 _NO_HEAD: Final = (400, 403, 405, 501)  # the answers of servers, and of signed URLs, that know GET alone
 _HINTS: Final = {
     401: ": the server wants credentials (HttpOpener has auth= and headers=)",
     403: ": the credentials, or the signature of the URL, do not suffice or have expired",
     407: ": the proxy wants credentials",
 }
-
-
-@final
-class _Body(Feed):
-    """The body of an answer."""
-
-    def __init__(self, response: BaseHTTPResponse, url: str, secrets: Collection[str]) -> None:
-        self._response = response
-        self._url = url
-        self._secrets = secrets
-        self._delivered = 0
-        length = response.headers.get("Content-Length")
-        self._expected = f" of {length}" if length else ""
-
-    @override
-    def fill(self, buffer: memoryview) -> int:
-        message = f"the connection broke off after {self._delivered}{self._expected} bytes"
-        data = attempt(lambda: self._response.read(len(buffer)), message, self._url, self._secrets)
-        buffer[: len(data)] = data
-        self._delivered += len(data)
-        return len(data)
-
-    @override
-    def release(self, *, unread: bool) -> None:
-        self._response.close()
-        self._response.release_conn()
 
 
 def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -79,11 +55,18 @@ def _lowered(hosts: Iterable[str] | None) -> tuple[str, ...] | None:
 class HttpOpener(Opener):
     """Opens ``http:`` and ``https:`` URLs for reading.
 
-    A body that is shorter than announced is an error, and so is a web page in place of data (unless the URL asks
-    for ``.html``). What the server declares as ``Content-Encoding`` stays encoded: a ``.tar.gz`` arrives as one.
-    Proxies and their exceptions are those of the environment (``https_proxy``, ``no_proxy``). A user and password
-    in the URL are sent as basic authentication. Nothing is asked for again, but a connection that was kept open
-    and turns out to be closed is replaced.
+    What may pass (a connection that cannot be made, breaks off or stalls; the answers 408, 425, 429 and 5xx) is tried
+    again, `attempts` times in a row, after random pauses that grow from `backoff` to `max_backoff` seconds;
+    ``Retry-After`` is honoured up to there. Any other refusal is an error at once. A transfer goes on at the byte
+    where it broke off, if the server says by an ETag or an old enough Last-Modified which version of the file it
+    sends; else it begins again, and what was delivered must come again. A file that changed in between is an error,
+    and so are a body whose length is not the announced one, and a web page in place of data (unless the URL asks for
+    ``.html``). Retries are logged at level INFO by the logger ``webds``.
+
+    What the server declares as ``Content-Encoding`` stays encoded: a ``.tar.gz`` arrives as one. Proxies and their
+    exceptions are those of the environment (``https_proxy``, ``no_proxy``). A user and password in the URL are sent
+    as basic authentication; without these, and without ``auth``, those that the netrc file (``NETRC``, or
+    ``~/.netrc``) has for the host.
 
     Attributes:
         headers: sent with every request, such as ``{"X-Api-Key": key}``.
@@ -92,6 +75,12 @@ class HttpOpener(Opener):
             somebody else wrote can name any. Where a server redirects to another one, they are left out anyway.
         timeout: seconds to wait for a connection, and for each further piece of an answer.
         buffer_size: bytes that are read at once, 512 at least; below 1, a default.
+        attempts: how often something is tried before it is an error; 1 for no retries. Counted anew whenever
+            another MiB has arrived.
+        backoff: seconds; the most that the first pause takes. Each further pause takes up to twice as long.
+        max_backoff: seconds; the most that any pause takes.
+        on_retry: called before each pause, with a `webds.openers.retry.Retry`. It must be picklable where the opener
+            is to be, and raise nothing.
     """
 
     headers: Mapping[str, str] = attrs.field(
@@ -101,12 +90,28 @@ class HttpOpener(Opener):
     hosts: Collection[str] | None = attrs.field(default=None, converter=_lowered)
     timeout: float = attrs.field(default=60.0, validator=attrs.validators.gt(0))
     buffer_size: int = BUFFER_SIZE
+    attempts: int = attrs.field(default=5, validator=attrs.validators.ge(1))
+    backoff: float = attrs.field(default=0.5, validator=attrs.validators.ge(0))
+    max_backoff: float = attrs.field(default=30.0, validator=attrs.validators.ge(0))
+    on_retry: Callable[[Retry], object] | None = attrs.field(default=None, repr=False)
 
     @override
     def open(self, url: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
         if mode != "rb":
             raise OpenError("web servers are only read; to write, pipe: a command such as curl -T -", url=url)
-        return self._stream(self._send(url), url)
+        # A web page is recognised by what is in the buffer first.
+        size = max(self.buffer_size, _LOOKED_AT) if self.buffer_size > 0 else BUFFER_SIZE
+        transfer = self._transfer(url)
+        transfer.begin()
+        stream = FeedReader(transfer, size)
+        with contextlib.ExitStack() as on_failure:
+            on_failure.enter_context(stream)
+            if not _may_be_page(url):
+                start = stream.peek(_LOOKED_AT)[:_LOOKED_AT].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+                if start.startswith(_HTML_STARTS):
+                    raise _page(url)
+            on_failure.pop_all()
+        return stream
 
     @override
     def size(self, url: str) -> int | None:
@@ -115,18 +120,7 @@ class HttpOpener(Opener):
         Raises:
             OpenError: the URL is not there, or the server fails.
         """
-        response = self._send(url, method="HEAD")
-        response.drain_conn()  # there is no body, and the connection is good for the next request
-        if response.status not in _NO_HEAD:
-            self._check(response, url)
-            return _number(response.headers.get("Content-Length"))
-        response = self._send(url, {"Range": "bytes=0-0"})
-        with closing(response):
-            if response.status in (206, 416):
-                found = _RANGE.match(response.headers.get("Content-Range", ""))
-                return _number(found["total"]) if found else None
-            self._check(response, url)
-            return _number(response.headers.get("Content-Length"))
+        return self._attempts(url).persist(lambda: self._size(url))
 
     @override
     def read_range(self, url: str, start: int, length: int) -> bytes:
@@ -135,80 +129,92 @@ class HttpOpener(Opener):
         A server that does not know these sends everything, of which the part is taken.
         """
         check_range(start, length)
-        parts: list[bytes] = []
-        while length > 0 and (part := self._part(url, start, length)):
-            parts.append(part)
-            start, length = start + len(part), length - len(part)
-        return b"".join(parts)
+        if length == 0:
+            return b""
+        transfer = self._transfer(url, start, start + length)
+        with FeedReader(transfer, self.buffer_size) as stream:
+            transfer.begin()
+            return stream.read(length)
 
-    def _part(self, url: str, start: int, length: int) -> bytes:
-        """Return what the server sends of a range, which may be less than all of it; nothing behind the end."""
-        response = self._send(url, {"Range": f"bytes={start}-{start + length - 1}"})
-        if response.status != 206:
-            with closing(response):
-                if response.status == 416:
-                    return b""
-                with self._stream(response, url) as stream:
-                    while start > 0 and (passed := stream.read(min(start, 1 << 20))):
-                        start -= len(passed)
-                    return stream.read(length)
-        with FeedReader(_Body(response, url, self._secrets()), self.buffer_size) as stream:
-            found = _RANGE.match(response.headers.get("Content-Range", ""))
-            if found is None or found["first"] is None or int(found["first"]) != start:
-                raise OpenError(f"the server was asked for the bytes from {start} and sent others", url=url)
-            expected = int(found["last"]) + 1 - start
-            data = stream.read(min(length, expected))
-            if len(data) < min(length, expected) or not data:
-                raise OpenError(f"the server sent {len(data)} bytes of a range and announced {expected}", url=url)
-            return data
+    def _transfer(self, url: str, start: int = 0, stop: int | None = None) -> Transfer:
+        secrets = self._secrets(url)
+        return Transfer(lambda headers: self._ask(url, headers), self._attempts(url), url, secrets, start, stop)
 
-    def _secrets(self) -> list[str]:
+    def _attempts(self, url: str) -> Attempts:
+        return Attempts(Patience(self.attempts, self.backoff, self.max_backoff, self.on_retry), url)
+
+    def _size(self, url: str) -> int | None:
+        response = self._send(url, method="HEAD")
+        response.drain_conn()  # there is no body, and the connection is good for the next request
+        if response.status not in _NO_HEAD:
+            self._check(response, url)
+            return announced_length(response, url)
+        response = self._ask(url, {"Range": "bytes=0-0"})
+        with closing(response):
+            return content_range(response)[2] if response.status in (206, 416) else announced_length(response, url)
+
+    def _credentials(self, url: str) -> dict[str, str]:
+        """Return the headers that prove who asks."""
+        host = _host(url)
+        given: dict[str, str] = {}
+        if self.hosts is None or host in self.hosts:
+            given = dict(self.headers)
+            if isinstance(self.auth, str):
+                given["Authorization"] = f"Bearer {self.auth}"
+            elif self.auth is not None:
+                given["Authorization"] = basic_credentials(*self.auth)
+        if not _has_user(url) and "authorization" not in map(str.lower, given) and (login := netrc_login(host)):
+            given["Authorization"] = basic_credentials(*login)
+        return given
+
+    def _secrets(self, url: str) -> list[str]:
         """Return the texts that no error may show."""
         values = [*self.headers.values(), *([self.auth] if isinstance(self.auth, str) else self.auth or ())]
+        values += [*(netrc_login(_host(url)) or ()), *self._credentials(url).values()]
         return [secret for value in values for secret in (value, *value.split()) if len(secret) > 3]
 
     def _send(self, url: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> BaseHTTPResponse:
-        credentials: dict[str, str] = {}
-        if self.hosts is None or _host(url) in self.hosts:
-            credentials = dict(self.headers)
-            if isinstance(self.auth, str):
-                credentials["Authorization"] = f"Bearer {self.auth}"
-            elif self.auth is not None:
-                credentials["Authorization"] = basic_credentials(*self.auth)
-        return send(Request(url, method, headers or {}, credentials, self.timeout, self._secrets()))
+        return send(Request(url, method, headers or {}, self._credentials(url), self.timeout, self._secrets(url)))
+
+    def _ask(self, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+        """Return an answer that brings the file, or the range of it that was asked for.
+
+        Raises:
+            TransientError: there is none now.
+            OpenError: there is none.
+        """
+        response = self._send(url, headers)
+        if "Range" not in headers or response.status not in (206, 416):
+            self._check(response, url)
+        if response.status != 416:
+            kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if kind in _HTML_TYPES and not _may_be_page(url):
+                discard(response)
+                raise _page(url)
+        return response
 
     def _check(self, response: BaseHTTPResponse, url: str) -> None:
-        """Raise unless the answer is what was asked for."""
+        """Raise unless the answer is a whole file."""
         status = response.status
         if status in (200, 203):
             return
-        with closing(response):
-            if 200 <= status < 300:
-                raise OpenError(f"the server answered {described(status)}, which brings no whole file", url=url)
-            raise OpenError(f"{described(status, response.reason)}{_HINTS.get(status, '')}", url=url)
-
-    def _stream(self, response: BaseHTTPResponse, url: str) -> BinaryIO:
-        """Return the body of an answer as a stream, once it is known to be data."""
-        self._check(response, url)
-        # A web page is recognised by what is in the buffer first.
-        size = max(self.buffer_size, _LOOKED_AT) if self.buffer_size > 0 else BUFFER_SIZE
-        stream = FeedReader(_Body(response, url, self._secrets()), size)
-        with contextlib.ExitStack() as on_failure:
-            on_failure.enter_context(stream)
-            if not _path(url).endswith((".html", ".htm")):
-                kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-                start = stream.peek(_LOOKED_AT)[:_LOOKED_AT].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-                if kind in _HTML_TYPES or start.startswith(_HTML_STARTS):
-                    raise OpenError(
-                        "the server sent a web page (HTML) in place of data: a login, an error or an index page?",
-                        url=url,
-                    )
-            on_failure.pop_all()
-        return stream
+        discard(response)
+        if 200 <= status < 300:
+            raise OpenError(f"the server answered {described(status)}, which brings no whole file", url=url)
+        reason = hidden(described(status, response.reason), self._secrets(url))
+        error = OpenError(f"{reason}{_HINTS.get(status, '')}", url=url)
+        if status in _PASSING or (status >= 500 and status not in _LASTING):
+            wait = seconds_to_wait(response.headers.get("Retry-After"), response.headers.get("Date"))
+            raise TransientError(error, wait)
+        raise error
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text) else None
+def _page(url: str) -> OpenError:
+    return OpenError("the server sent a web page (HTML) in place of data: a login, an error or an index page?", url=url)
+
+
+def _may_be_page(url: str) -> bool:
+    return url.partition("?")[0].partition("#")[0].lower().endswith((".html", ".htm"))
 
 
 def _host(url: str) -> str:
@@ -218,5 +224,8 @@ def _host(url: str) -> str:
         return ""
 
 
-def _path(url: str) -> str:
-    return url.partition("?")[0].partition("#")[0].lower()
+def _has_user(url: str) -> bool:
+    try:
+        return "@" in urlsplit(url).netloc
+    except ValueError:
+        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import logging
 import os
@@ -16,14 +15,16 @@ import attrs
 from typing_extensions import override
 
 from webds.errors import OpenError
-from webds.openers.streams import attempt
+from webds.openers.httpauth import basic_credentials
+from webds.openers.retry import TransientError
+from webds.openers.streams import attempt, open_error
 from webds.redaction import redact
 
 if TYPE_CHECKING:  # imported where it is used: most programs read local files
     from urllib3 import BaseHTTPResponse, PoolManager
     from urllib3.util import Url
 
-__all__ = ["Request", "basic_credentials", "closing", "described", "send"]
+__all__ = ["Request", "closing", "described", "discard", "failure_of", "send"]
 
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS: Final = 10
@@ -54,11 +55,6 @@ class Request:
     secrets: Collection[str] = attrs.field(default=(), repr=False)
 
 
-def basic_credentials(user: str, password: str) -> str:
-    """Return the value of an ``Authorization`` header (RFC 7617)."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
 def described(status: int, reason: str | None = None) -> str:
     """Return an HTTP status as ``404 Not Found``."""
     try:
@@ -71,7 +67,8 @@ def send(request: Request) -> BaseHTTPResponse:
     """Send a request, follow redirects, and return the answer, whatever its status; its body is not read yet.
 
     Raises:
-        OpenError: there is no answer.
+        OpenError: there is no answer, and will be none.
+        TransientError: there is no answer, but there may be one later.
     """
     url, credentials = request.url, dict(request.credentials)
     for _ in range(_MAX_REDIRECTS + 1):
@@ -152,8 +149,48 @@ def _answer(request: Request, target: Url, credentials: Mapping[str, str]) -> Ba
         except ProtocolError:
             return answer()
 
-    with _log_filter:
-        return attempt(answer_again, "the server does not answer", request.url, request.secrets)
+    try:
+        with _log_filter:
+            return answer_again()
+    except Exception as error:
+        failure = failure_of(error, "the server does not answer", request.url, request.secrets)
+    raise failure  # where no other exception is being handled that would come along
+
+
+def failure_of(error: Exception, message: str, url: str, secrets: Collection[str]) -> OpenError | TransientError:
+    """Return what to raise for what urllib3 raised: whether it may pass, and without secrets; see `open_error`."""
+    failure = open_error(message, url, error, secrets)
+    return TransientError(failure) if _may_pass(error) else failure
+
+
+def _may_pass(error: Exception) -> bool:
+    import socket  # noqa: PLC0415  # see above
+    import ssl  # noqa: PLC0415
+
+    from urllib3 import exceptions  # noqa: PLC0415
+
+    links = list(_links(error))
+    if any(isinstance(link, ssl.SSLCertVerificationError) for link in links):
+        return False
+    no_host = socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)
+    if any(isinstance(link, socket.gaierror) and link.errno in no_host for link in links):
+        return False  # a name server that does not answer is another matter
+    if any("Tunnel connection failed: 4" in str(link) for link in links):
+        return False  # the proxy refuses
+    passing = exceptions.TimeoutError, exceptions.ProtocolError, exceptions.ProxyError, exceptions.SSLError
+    return isinstance(error, passing)
+
+
+def _links(error: BaseException | None) -> Generator[BaseException]:
+    """Yield an exception and those that it carries, in any of the ways in which urllib3 wraps them."""
+    seen: set[int] = set()
+    rest = [error]
+    while rest:
+        error = rest.pop()
+        if isinstance(error, BaseException) and id(error) not in seen:
+            seen.add(id(error))
+            yield error
+            rest += [error.__cause__, *error.args]
 
 
 @contextlib.contextmanager
@@ -162,8 +199,15 @@ def closing(response: BaseHTTPResponse) -> Generator[None]:
     try:
         yield
     finally:
-        response.close()
-        response.release_conn()
+        discard(response)
+
+
+def discard(response: BaseHTTPResponse) -> None:
+    """Give the connection of an answer back: to be used again if the body was read whole, else closed at once."""
+    if response.length_remaining == 0:
+        response.drain_conn()  # there is nothing to wait for
+    response.close()
+    response.release_conn()
 
 
 _pools: dict[tuple[int, str | None], PoolManager] = {}

@@ -18,7 +18,17 @@ from typing_extensions import Buffer, TypeVar, override
 from webds.errors import OpenError
 from webds.redaction import redact
 
-__all__ = ["BUFFER_SIZE", "Drain", "DrainWriter", "Feed", "FeedReader", "attempt", "check_range", "open_error"]
+__all__ = [
+    "BUFFER_SIZE",
+    "Drain",
+    "DrainWriter",
+    "Feed",
+    "FeedReader",
+    "attempt",
+    "check_range",
+    "hidden",
+    "open_error",
+]
 
 BUFFER_SIZE: Final = 1 << 16
 """Bytes that are asked for at once, where nobody says otherwise."""
@@ -28,7 +38,7 @@ _AT_ONCE: Final = 1 << 24  # bytes that a read takes memory for before they are 
 _KINDS: Final = (FileNotFoundError, PermissionError, TimeoutError, ConnectionError, OSError)
 
 
-def _hidden(text: str, secrets: Collection[str]) -> str:
+def hidden(text: str, secrets: Collection[str]) -> str:
     """Return ``text`` without its secrets and without ``secrets``."""
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
@@ -38,9 +48,9 @@ def _hidden(text: str, secrets: Collection[str]) -> str:
 def _without_secrets(error: BaseException, secrets: Collection[str]) -> Exception:
     """Return what ``error`` says, without secrets, as an exception of a built-in type."""
     if isinstance(error, OSError) and error.errno is not None:
-        return OSError(error.errno, _hidden(error.strerror or os.strerror(error.errno), secrets))
+        return OSError(error.errno, hidden(error.strerror or os.strerror(error.errno), secrets))
     kind = next((kind for kind in _KINDS if isinstance(error, kind)), RuntimeError)
-    text = _hidden(str(error), secrets)
+    text = hidden(str(error), secrets)
     return kind(text if type(error) is kind else f"{type(error).__name__}: {text}")
 
 
@@ -106,6 +116,12 @@ class Feed(ABC):
             OpenError: only now it shows that bytes are missing from what was delivered as complete.
         """
 
+    def stop(self) -> None:  # noqa: B027  # most have nothing to wait for
+        """End a wait of `fill`, also in another thread, with an error: the stream is being closed.
+
+        Called once, before `release`. By default nothing is done, and `close` waits for `fill`.
+        """
+
     def seekable(self) -> bool:
         """Return whether `seek` works; False unless a subclass says otherwise."""
         return False
@@ -153,6 +169,10 @@ class _Raw(io.RawIOBase):
         while part := self.read(1 << 20):
             parts.append(part)
         return b"".join(parts)
+
+    def stop(self) -> None:
+        self.closing = True  # further reads look at the buffer and wait for nothing
+        self._feed.stop()
 
     @override
     def close(self) -> None:
@@ -240,7 +260,7 @@ class FeedReader(io.BufferedReader):
         if self.closed:
             return
         failure = None if self._raised else self._bytes.failure
-        self._bytes.closing = True  # so that this looks at the buffer and waits for nothing
+        self._bytes.stop()
         self._bytes.unread = bool(super().peek(1))
         super().close()
         if failure is not None:
