@@ -167,7 +167,7 @@ class TestWebDataset:
         assert losses == [("decode", "b"), ("to_tuple", "c"), ("map_tuple", "d")]
 
     def test_a_key_that_associate_does_not_know(self, urls: list[str]) -> None:
-        def make(handler: Callable[[Exception], bool]) -> webds.WebDataset:
+        def make(handler: Callable[[Exception], bool]) -> webds.WebDataset[tuple[Any, ...]]:
             table = {"a": {"more": 1}, "e": {"more": 5}}
             return webds.WebDataset(urls, extensions="cls more", associate=table, handler=handler)
 

@@ -157,8 +157,9 @@ class TestMapTuple:
             list(webds.Dataset(urls).to_tuple("cls", "txt").map_tuple(*functions))
 
     def test_what_is_no_tuple_is_an_error_that_names_to_tuple(self, urls: list[str]) -> None:
+        dataset: webds.Dataset[Any] = webds.Dataset(urls)  # a type checker would say so before
         with pytest.raises(ValueError, match="to_tuple"):
-            list(webds.Dataset(urls).map_tuple(int))
+            list(dataset.map_tuple(int))
 
     def test_the_result_is_a_tuple_for_a_function_on_all_of_it(self, urls: list[str]) -> None:
         summed = webds.Dataset(urls).to_tuple("cls", "cls").map_tuple(int, int).map(sum)
@@ -249,7 +250,7 @@ class TestShuffle:
 
 class TestChains:
     def test_each_method_returns_another_dataset(self, urls: list[str]) -> None:
-        base = webds.Dataset(urls)
+        base: webds.Dataset[Any] = webds.Dataset(urls)
         derived: list[webds.Dataset[Any]] = [
             base.decode(), base.map(label), base.map_dict(cls=int), base.map_tuple(len), base.pipe(iter),
             base.rename(label="cls"), base.to_tuple("cls"), base.shuffle(3), base.shuffle(0), base.decode(None),

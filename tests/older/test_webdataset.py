@@ -131,8 +131,9 @@ class TestTransforms:
         assert next(iter(webds.WebDataset(urls, extensions="cls", transforms=nothing))) == (0,)
 
     def test_what_is_no_tuple_is_an_error(self, urls: list[str]) -> None:
+        arguments: dict[str, Any] = {"transforms": [str]}  # a type checker would say so before
         with pytest.raises(ValueError, match="map_tuple wants tuples"):
-            list(webds.WebDataset(urls, transforms=[str]))
+            list(webds.WebDataset(urls, **arguments))
 
 
 def in_threes(values: Iterator[Any]) -> Iterator[list[Any]]:
