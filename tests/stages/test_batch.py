@@ -9,7 +9,8 @@ from running import run_stages
 
 from webds.errors import BatchError
 from webds.stages.batch import Batch, Unbatch
-from webds.stages.functions import Map
+from webds.stages.fields import ToTuple
+from webds.stages.functions import Map, MapTuple
 from webds.stages.shuffle import Shuffle
 
 
@@ -40,6 +41,20 @@ def test_an_error_names_the_sample_to_blame() -> None:
     assert (error.url, error.stage) == ("mem", "batch")
     assert error.key is not None
     assert error.key.startswith("k2")
+
+
+def test_an_error_calls_the_elements_of_a_tuple_by_their_fields() -> None:
+    samples = [{"__key__": f"k{n}", "x.npy": torch.zeros(n // 3), "cls": n} for n in range(4)]
+    with pytest.raises(BatchError) as caught:
+        run_stages(samples, ToTuple(fields=("cls", "x.npy;x.pt")), Shuffle(size=1, seed=0), Batch(n=4))
+    assert caught.value.field == "x.npy;x.pt"
+    as_they_are = MapTuple(fs=(None, lambda value: value))
+    with pytest.raises(BatchError) as caught:
+        run_stages(samples, ToTuple(fields=("cls", "x.npy")), as_they_are, Batch(n=4))
+    assert caught.value.field == "x.npy"
+    with pytest.raises(BatchError) as caught:
+        run_stages(samples, ToTuple(fields=("cls", "x.npy")), Map(f=lambda pair: (*pair, 0)), Batch(n=4))
+    assert caught.value.field == "element 1", "a function may have made something else of it"
 
 
 def test_an_error_of_a_collate_function_keeps_its_type() -> None:

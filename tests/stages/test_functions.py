@@ -8,8 +8,11 @@ import pytest
 from running import run_stages
 
 from webds.errors import EmptyDatasetError, ErrorBudgetError, FieldError
-from webds.stages.batch import Batch
+from webds.stages.batch import Batch, Unbatch
+from webds.stages.fields import ToTuple
+from webds.stages.flow import Repeat, Take
 from webds.stages.functions import Filter, Map, MapDict, MapTuple, Pipe, name_of
+from webds.stages.shuffle import Shuffle
 
 SAMPLES = [{"__key__": f"k{n}", "cls": n, "txt": str(n)} for n in range(3)]
 
@@ -110,6 +113,18 @@ def test_map_tuple_locates_the_exception_of_a_function() -> None:
         run_stages([(1, 0)], MapTuple(fs=(None, lambda n: 1 // n)))
     notes = "".join(caught.value.__notes__)
     assert all(part in notes for part in ("element 1", '"map_tuple"', '"mem"'))
+
+
+def test_map_tuple_calls_the_elements_by_their_fields_where_these_are_known() -> None:
+    for between in (
+        [],
+        [Batch(n=1), Unbatch()],
+        [Filter(predicate=bool), Shuffle(size=1, seed=0), Take(n=1), Repeat()],
+    ):
+        stages = ToTuple(fields=("txt", "cls")), *between, MapTuple(fs=(None, lambda n: 1 // int(n)))
+        with pytest.raises(ZeroDivisionError) as caught:
+            run_stages(SAMPLES, *stages)
+        assert '"field": "cls"' in "".join(caught.value.__notes__)
 
 
 def test_pipe_hands_on_bare_values_and_locates_what_comes_out_as_its_own() -> None:

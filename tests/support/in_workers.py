@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,7 +11,20 @@ from typing_extensions import override
 
 from webds.order import EpochClock, Turn
 
-__all__ = ["Turns", "as_is", "drop", "fails", "fails_on_three", "is_odd", "label", "pairs_of", "with_place"]
+__all__ = [
+    "Turns",
+    "as_is",
+    "drop",
+    "fails",
+    "fails_on_three",
+    "is_odd",
+    "label",
+    "open_files_and",
+    "pairs_of",
+    "refuse_seven",
+    "refuse_url",
+    "with_place",
+]
 
 
 class Turns(torch.utils.data.IterableDataset[tuple[int, Turn]]):
@@ -63,6 +77,23 @@ def fails_on_three(value: Any) -> Any:
     if (label(value) if isinstance(value, dict) else value) == 3:
         raise ArithmeticError("three is too much")
     return value
+
+
+def open_files_and(value: Any) -> tuple[int, Any]:
+    """Return how many files the process has open, and the value."""
+    return len(os.listdir("/proc/self/fd")), value
+
+
+def refuse_seven(value: Any) -> Any:
+    """Raise for 7 and lists that contain it, also as bytes; all else comes back."""
+    if 7 in value if isinstance(value, list) else value == b"7":
+        raise LookupError("seven is taken")
+    return value
+
+
+def refuse_url(url: Any) -> Any:
+    """Open nothing."""
+    raise PermissionError("closed today")
 
 
 def pairs_of(values: Iterable[Any]) -> Iterator[tuple[Any, Any]]:

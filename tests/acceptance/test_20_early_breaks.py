@@ -1,0 +1,132 @@
+"""Line 20: 20 epochs, each ended early, leave as many processes, threads and open files as one."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from in_workers import open_files_and, pairs_of, with_place
+from shards import numbered_shards
+
+import webds
+
+EPOCHS = 20
+
+
+@pytest.fixture
+def urls(tmp_path: Path) -> list[str]:
+    return numbered_shards(tmp_path, shards=4, samples=40)
+
+
+@pytest.fixture(autouse=True)
+def no_garbage_collection() -> Iterator[None]:
+    """What an iteration opened goes with it, and does not wait for the garbage collector."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def _children() -> int:
+    children = 0
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
+            children += len(Path(f"/proc/self/task/{task}/children").read_text().split())
+    return children
+
+
+def _held() -> tuple[int, int, int]:
+    """Return the numbers of child processes, threads and open files of this process."""
+    return _children(), threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+
+def _settles(expected: tuple[int, int, int]) -> bool:
+    """Return whether that much is held now or soon: a thread that was told to end takes a moment."""
+    deadline = time.monotonic() + 10
+    while _held() != expected and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return _held() == expected
+
+
+def _break_often(loader: webds.Loader[Any], after: int = 3) -> None:
+    """Begin 20 epochs, and check that each, ended early, leaves nothing behind."""
+    before = _held()
+    for _ in range(EPOCHS):
+        for count, value in enumerate(loader, 1):
+            del value  # a tensor out of a worker holds a file
+            if count == after:
+                break
+        assert _settles(before), (before, _held())
+
+
+CHAINS: dict[str, Any] = {
+    "samples": lambda b: b,
+    "stages": lambda b: b.decode().shuffle(10).to_tuple("cls", "txt").map_tuple(int, len).batch(2),
+    "pipe": lambda b: b.decode().to_tuple("cls").pipe(pairs_of).map(len),
+    "repetition": lambda b: b.repeat().filter(bool).shuffle(5).take(1000),
+}
+
+needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="counts by /proc")
+
+
+@needs_proc
+@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_20_of_files(urls: list[str], chain: str, workers: int) -> None:
+    _break_often(CHAINS[chain](webds.DatasetBuilder(urls)).loader(num_workers=workers))
+
+
+@needs_proc
+@pytest.mark.parametrize("workers", [0, 2])
+def test_20_of_commands(urls: list[str], workers: int) -> None:
+    """Each shard is a child process, and what it still has to say when nobody listens any more is more than a pipe."""
+    commands = [f"pipe:cat {url} {url} {url} {url}" for url in urls]
+    _break_often(webds.DatasetBuilder(commands).decode().loader(num_workers=workers))
+
+
+@needs_proc
+def test_20_of_persistent_workers(urls: list[str]) -> None:
+    numbers = webds.DatasetBuilder(urls).decode().shuffle(10).to_tuple("cls").map(open_files_and).map(with_place)
+    loader = numbers.loader(num_workers=2, persistent_workers=True)
+    before = _held()
+    first: tuple[int, int, int] | None = None
+    in_workers: dict[int, set[int]] = {0: set(), 1: set()}
+    for _ in range(EPOCHS):
+        for count, (worker, (open_files, _value)) in enumerate(loader, 1):
+            in_workers[worker].add(open_files)
+            if count == 12:
+                break
+        first = first or _held()
+        assert _settles(first), (first, _held())
+    assert first is not None
+    assert first[0] == before[0] + 2, "the workers are kept"
+    for counts in in_workers.values():
+        assert max(counts) - min(counts) <= 1, "at most the one shard that is being read"
+
+
+@needs_proc
+def test_20_an_iterator_that_is_closed_closes_its_shard(urls: list[str]) -> None:
+    dataset = webds.DatasetBuilder(urls).shuffle(3).build()
+    before = _held()
+    iterators = [iter(dataset) for _ in range(5)]
+    assert len([next(iterator) for iterator in iterators]) == 5
+    assert _held()[2] == before[2] + 5
+    iterators.clear()
+    assert _held() == before
+
+
+@needs_proc
+def test_20_datasets_go_with_their_files(urls: list[str]) -> None:
+    before = _held()
+    for _ in range(EPOCHS):
+        dataset = webds.DatasetBuilder(urls).batch(2).build()
+        next(iter(dataset))
+        del dataset
+        assert _held() == before
