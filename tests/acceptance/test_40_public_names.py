@@ -31,8 +31,8 @@ NAMES: Final = tuple(PINNED.split())
 def names_for_type_checkers() -> dict[str, str]:
     """Return name → module of what webds/__init__.py imports under ``if TYPE_CHECKING``."""
     tree = ast.parse(inspect.getsource(webds))
-    guards = [node for node in tree.body if isinstance(node, ast.If)]
-    assert [ast.unparse(guard.test) for guard in guards] == ["TYPE_CHECKING"]
+    guards = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    assert len(guards) == 1
     found: dict[str, str] = {}
     for statement in guards[0].body:
         assert isinstance(statement, ast.ImportFrom)
