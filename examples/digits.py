@@ -27,12 +27,12 @@ TEST_EVERY = 5  # each fifth digit is for testing
 
 def write_shards(directory: Path) -> None:
     """Write the digits into ``train-…tar`` and ``test-…tar`` shards in ``directory``."""
-    digits = load_digits()
-    images = (digits.images * (255 / 16)).round().astype(np.uint8)
+    pixels, labels = load_digits(return_X_y=True)
+    images = (pixels.reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)
     train = webds.ShardWriter(str(directory / "train-%04d.tar"), maxcount=200)
     test = webds.ShardWriter(str(directory / "test-%04d.tar"), maxcount=200)
     with train, test:
-        for i, (image, label) in enumerate(zip(images, digits.target, strict=True)):
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
             sink = test if i % TEST_EVERY == 0 else train
             sink.write({"__key__": f"digit{i:05d}", "png": image, "cls": int(label)})
     for shard in sorted(directory.glob("*.tar")):
@@ -95,7 +95,7 @@ def accuracy(model: nn.Module, directory: Path) -> float:
 
 def main() -> int:
     """Run the example; return 0 if the network is good."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("directory", nargs="?", type=Path, help="where to write the shards; default: a temporary one")
     parser.add_argument("--epochs", type=int, default=12)
     options = parser.parse_args()

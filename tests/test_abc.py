@@ -234,4 +234,4 @@ def test_final_classes_have_no_subclasses() -> None:
 def test_the_walk_finds_the_classes() -> None:
     found = set(public_classes())
     assert set(VERBS) <= found
-    assert {webds.errors.WebdsError, webds.policy.Policy} <= found
+    assert {webds.WebdsError, webds.Policy} <= found

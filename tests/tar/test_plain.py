@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -23,13 +23,13 @@ from webds.typing import KeyFunction
 
 
 @contextmanager
-def general_way() -> Iterator[None]:
+def general_way() -> Generator[None]:
     with mock.patch("webds.tar.members.Members.plain", return_value=None):
         yield
 
 
 @contextmanager
-def pieces_of(size: int) -> Iterator[None]:
+def pieces_of(size: int) -> Generator[None]:
     with mock.patch("webds.tar.blocks.PIECE", size), mock.patch("webds.tar.blocks._FIRST_PIECE", size):
         yield
 

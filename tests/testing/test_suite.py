@@ -12,6 +12,7 @@ import pytest
 from typing_extensions import override
 
 import webds.testing
+from webds import abc
 from webds.abc import Splitter
 from webds.errors import OpenError
 from webds.testing import OpenerSuite, SplitterSuite, Suite, same
@@ -46,7 +47,7 @@ class TestForgetful(OpenerSuite):
 
 
 def test_there_is_a_suite_for_each_contract() -> None:
-    assert [suite.__name__ for suite in SUITES] == [f"{name}Suite" for name in webds.abc.__all__]
+    assert [suite.__name__ for suite in SUITES] == [f"{name}Suite" for name in abc.__all__]
 
 
 @pytest.mark.parametrize("suite", SUITES)
