@@ -170,7 +170,7 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
 
     def explain(self) -> str:
         """Return in words what an iteration reads, by whom, in which order, and with which decoders."""
-        return self._bound.explain()
+        return attrs.evolve(self._bound, splitter=self._splitter(current_place(self._known_rank))).explain()
 
     def stats(self) -> Stats:
         """Return what was left out so far, by this process and by DataLoader workers that it started."""
