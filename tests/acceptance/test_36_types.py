@@ -14,8 +14,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
+import torch
 
 import webds
 
@@ -74,6 +77,47 @@ def test_36_code_that_is_wrong_has_an_error_in_every_marked_line(errors: dict[tu
 
 def test_36_and_in_no_other_line(errors: dict[tuple[str, int], str]) -> None:
     assert {place: text for place, text in errors.items() if place not in marked(BAD)} == {}
+
+
+class Pair(NamedTuple):
+    number: int
+    text: str
+
+
+@pytest.mark.parametrize(
+    ("value", "batch", "part"),
+    [
+        (True, torch.Tensor, torch.Tensor),
+        (1, torch.Tensor, torch.Tensor),
+        (1.5, torch.Tensor, torch.Tensor),
+        (1j, torch.Tensor, torch.Tensor),
+        (np.float32(1), torch.Tensor, torch.Tensor),
+        (np.zeros(3), torch.Tensor, torch.Tensor),
+        (torch.zeros(3), torch.Tensor, torch.Tensor),
+        ("text", list, str),
+        (b"data", list, bytes),
+        (np.array("text"), list, str),
+        (["text", 1], list, object),
+        (np.array(["text"]), list, object),
+        ((1, "text"), tuple, tuple),
+        (Pair(1, "text"), tuple, tuple),
+        ({"number": 1}, dict, dict),
+    ],
+)
+def test_36_batches_are_what_their_types_say(value: Any, batch: type, part: type) -> None:
+    """As `webds.DatasetBuilder.batch` and `unbatch` declare it, and ``good/batches.py`` asserts it."""
+    builder = webds.DatasetBuilder(webds.MemorySource([value, value])).split(webds.NoSplit()).batch(2)
+    (batched,) = builder.build()
+    assert isinstance(batched, batch)
+    parts = list(builder.unbatch().build())
+    assert len(parts) == 2
+    assert all(isinstance(one, part) for one in parts)
+
+
+def test_36_what_has_no_type_as_a_batch_has_no_batch() -> None:
+    builder: webds.DatasetBuilder[Any] = webds.DatasetBuilder(webds.MemorySource([object()]))
+    with pytest.raises(webds.BatchError, match="collate="):
+        list(builder.batch(1).build())
 
 
 def attributes_used() -> set[str]:

@@ -99,6 +99,10 @@ def what_becomes_of_a_sample(builder: webds.DatasetBuilder) -> None:
     builder.decode(3)  # error
     builder.decode({"jpg": of_tensor})  # error
     builder.decode(of_tensor)  # error
+    builder.decode("rgb", 4)  # error
+    builder.decode("rgb", threads="all")  # error
+    builder.decode("rgb", size="large")  # error
+    builder.decode("rgb", size=(1, 2, 3))  # error
     builder.select(3)  # error
     builder.rename(image=3)  # error
     builder.rename("jpg")  # error

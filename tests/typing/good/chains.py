@@ -59,6 +59,8 @@ def which_samples_and_in_which_order(builder: webds.DatasetBuilder, ints: webds.
 def what_becomes_of_a_sample(builder: webds.DatasetBuilder, labels: Mapping[str, Mapping[str, int]]) -> None:
     assert_type(builder.decode(), webds.DatasetBuilder[webds.Sample])
     assert_type(builder.decode("torchrgb8"), webds.DatasetBuilder[webds.Sample])
+    assert_type(builder.decode("rgb", threads=4, size=224), webds.DatasetBuilder[webds.Sample])
+    assert_type(builder.decode("rgb", size=(224, 320)), webds.DatasetBuilder[webds.Sample])
     assert_type(builder.select("jpg;png", "cls"), webds.DatasetBuilder[webds.Sample])
     assert_type(builder.rename(image="jpg;png"), webds.DatasetBuilder[webds.Sample])
     assert_type(builder.map_dict(cls=int, txt=str.lower), webds.DatasetBuilder[webds.Sample])
