@@ -96,6 +96,11 @@ class TestSamples:
         for suffixes in ({"cls", "png"}, "cls png", "cls"):
             assert set(next(iter(webds.Dataset(urls, suffixes=suffixes)))) == {"__key__", "cls"}
 
+    def test_a_sample_with_none_of_the_suffixes_is_left_out(self, tmp_path: Path) -> None:
+        url = write_shard(tmp_path / "a.tar", [{"__key__": "a", "cls": "0"}, {"__key__": "b", "txt": "text"}])
+        assert labels(webds.Dataset(url, suffixes=["cls"])) == [0]
+        assert list(webds.Dataset(url, suffixes=["png"])) == []
+
     def test_keys_replaces_the_rule_for_keys_and_fields(self, tmp_path: Path) -> None:
         def by_folder(path: str) -> tuple[str | None, str | None]:
             key, _, field = path.rpartition("/")
