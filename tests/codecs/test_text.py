@@ -155,6 +155,13 @@ def test_integer_scalars_are_stored_as_the_number_they_hold(value: Any) -> None:
 
 
 @pytest.mark.skipif(not hasattr(sys, "set_int_max_str_digits"), reason="this Python has no limit to lower")
+@pytest.mark.parametrize("number", [0, 9, -1, 10**18 - 1, 10**18, 10**18 + 1, -(10**18), 10**4299])
+def test_integers_of_any_length_come_back(number: int) -> None:
+    data = IntCodec().encode(number, "cls")
+    assert data == str(number).encode()
+    assert IntCodec().decode(data, "cls") == number
+
+
 def test_a_lower_limit_of_the_interpreter_is_an_error_of_the_codec() -> None:
     before = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(1000)

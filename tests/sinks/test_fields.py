@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import enum
 import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typing_extensions import override
 
 from webds.abc import Encoder
@@ -218,3 +221,86 @@ def test_no_encoder_is_the_same_as_none() -> None:
     assert encoded({"__key__": "a", "x": b"1"}, None) == {"x": b"1"}
     with pytest.raises(EncodeError, match="encoder=False takes nothing but bytes"):
         encoded({"__key__": "a", "txt": "text"}, None)
+
+
+VALUES = st.one_of(
+    st.binary(max_size=5),
+    st.integers(-3, 3),
+    st.text("a7é\ud800", max_size=3),
+    st.sampled_from([None, True, 1.5, UNREAD, bytearray(b"raw"), memoryview(b"raw"), np.int64(7), {"a": 1}]),
+)
+RAW_SAMPLES = st.dictionaries(
+    st.sampled_from(["__key__", "txt", "cls", "json", "bin", "TXT", "seg.txt", "a/b", "_meta", "__url__", "b__"]),
+    VALUES,
+    max_size=4,
+).flatmap(
+    lambda sample: st.sampled_from(["a", "b/c", "a.b", "__a", "/a", "x\n", "ü", "d.e/f"]).map(
+        lambda key: {"__key__": key, **sample} if len(sample) % 4 else sample
+    )
+)
+
+
+def outcome(encoder: SampleEncoder, sample: Sample) -> object:
+    try:
+        key, members = encoder.encode(sample)
+    except (WriteError, EncodeError) as error:
+        return type(error), str(error)
+    return key, [(field, bytes(data)) for field, data in members]
+
+
+@given(st.lists(RAW_SAMPLES, max_size=8), st.sampled_from([True, False, {"txt": len}]), st.booleans())
+def test_a_sample_is_encoded_the_same_after_others_with_its_names(
+    samples: list[Sample], spec: Any, keep_meta: bool
+) -> None:
+    encoder = SampleEncoder(spec, keep_meta=keep_meta)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for sample in samples * 2:
+            assert outcome(encoder, sample) == outcome(SampleEncoder(spec, keep_meta=keep_meta), sample)
+
+
+@given(st.text("a./_\0\n\r é-", max_size=6), st.sampled_from(["txt", "b__", "x__y"]))
+def test_a_key_is_judged_the_same_after_others_with_the_same_fields(key: str, field: str) -> None:
+    encoder = SampleEncoder()
+    encoder.encode({"__key__": "first", field: b"1"})
+    sample: Sample = {"__key__": key, field: b"2"}
+    assert outcome(encoder, sample) == outcome(SampleEncoder(), sample)
+
+
+def test_samples_with_ever_new_fields_are_encoded_in_bounded_memory() -> None:
+    encoder = SampleEncoder()
+    for number in range(1500):
+        assert encoder.encode({"__key__": "a", f"f{number}": b"x"})[1] == [(f"f{number}", b"x")]
+    assert len(encoder._layouts) == 1000
+
+
+def test_metadata_is_checked_and_left_out_of_every_sample() -> None:
+    encoder = SampleEncoder()
+    with pytest.warns(RuntimeWarning, match="'_origin' is metadata"):
+        encoder.encode({"__key__": "a", "txt": "t", "_origin": "here"})
+    assert encoder.encode({"__key__": "b", "txt": "t", "_origin": "here"}) == ("b", [("txt", b"t")])
+    with pytest.raises(WriteError, match="must be a str"):
+        encoder.encode({"__key__": "c", "txt": "t", "_origin": 7})
+
+
+def test_a_key_of_a_type_derived_from_str_is_the_text_that_it_is() -> None:
+    class Key(str, enum.Enum):  # noqa: UP042  # unlike a StrEnum it is shown as something else
+        A = "train/a"
+
+    for key in (Key.A, np.str_("train/a")):
+        encoder = SampleEncoder()
+        for _ in range(2):
+            found = encoder.encode({"__key__": key, "txt": b"t"})[0]
+            assert type(found) is str
+            assert found == "train/a"
+
+
+def test_bytes_with_a_length_of_their_own_are_stored_whole() -> None:
+    class Odd(bytes):
+        @override
+        def __len__(self) -> int:
+            return 2
+
+    for value in (Odd(b"hello"), np.bytes_(b"hello")):
+        _, members = SampleEncoder().encode({"__key__": "a", "bin": value})
+        assert [(len(data), bytes(data)) for _, data in members] == [(5, b"hello")]

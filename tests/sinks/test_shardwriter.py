@@ -41,11 +41,11 @@ def pattern(folder: Path) -> str:
     return f"{folder}/x-%03d.tar"
 
 
-def fail_to_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(descriptor: int) -> None:
+def fail_to_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> int:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(os, "dup", fail)
 
 
 class TestShardWriterIsASink(SinkSuite[Sample]):
@@ -305,7 +305,7 @@ def test_a_failure_while_overwriting_removes_nothing(tmp_path: Path, monkeypatch
         fill(sink, 0, 1, 2)
     sink = ShardWriter(pattern(tmp_path), maxcount=1, overwrite=True)
     fill(sink, 10)
-    fail_to_sync(monkeypatch)
+    fail_to_finish(monkeypatch)
     with pytest.raises(OpenError):
         fill(sink, 11)
     with pytest.raises(WriteError), pytest.warns(RuntimeWarning, match="not everything was written"):
@@ -357,7 +357,7 @@ def test_resume_refuses_a_last_shard_that_is_not_whole(tmp_path: Path, cut: int,
 def test_after_a_failure_no_further_samples_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = ShardWriter(pattern(tmp_path), maxcount=2)
     fill(sink, 0, 1, 2)
-    fail_to_sync(monkeypatch)
+    fail_to_finish(monkeypatch)
     with pytest.raises(OpenError, match="Input/output error"):
         fill(sink, 3)
     monkeypatch.undo()

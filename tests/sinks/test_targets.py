@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
 from pathlib import Path
@@ -76,6 +77,47 @@ def test_a_temporary_file_that_vanished_is_an_error_and_no_empty_file_takes_the_
         target.commit()
     target.discard()
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_file_system_could_not_write_shows_before_the_file_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = FileTarget(str(tmp_path / "x.tar"))
+    target.write(b"data")
+    close, copies = os.close, list[int]()
+
+    def copy(descriptor: int) -> int:
+        copies.append(duplicate(descriptor))
+        return copies[-1]
+
+    def fail(descriptor: int) -> None:
+        close(descriptor)
+        if descriptor in copies:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    duplicate = os.dup
+    monkeypatch.setattr(os, "dup", copy)
+    monkeypatch.setattr(os, "close", fail)
+    with pytest.raises(OpenError, match="quota"):
+        target.commit()
+    monkeypatch.undo()
+    assert not (tmp_path / "x.tar").exists()
+    target.discard()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_locked_until_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = FileTarget(str(tmp_path / "x.tar"))
+    name, link, seen = partial(tmp_path), os.link, list[bool]()
+
+    def look(source: str, destination: str) -> None:
+        seen.append(remove_abandoned(name))
+        link(source, destination)
+
+    monkeypatch.setattr(os, "link", look)
+    target.commit()
+    assert seen == [False]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.tar"]
 
 
 def test_a_name_that_is_too_long_is_an_error(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import bz2
 import gc
 import gzip
+import hashlib
 import io
 import json
 import lzma
@@ -26,7 +27,9 @@ from typing_extensions import Buffer, override
 from webds.abc import Sink
 from webds.errors import EncodeError, OpenError, WriteError
 from webds.sinks import TarWriter
-from webds.sinks.tarwriter import _JOINED
+from webds.sinks.archive import JOINED
+from webds.sinks.fields import SampleEncoder
+from webds.tar.writer import end_of_archive, member_header, padding
 from webds.testing import SinkSuite
 from webds.typing import Sample
 
@@ -438,11 +441,72 @@ def test_any_object_with_write_is_a_stream() -> None:
 
 
 def test_large_samples_are_written_whole(tmp_path: Path) -> None:
-    data = os.urandom(_JOINED + 1)
+    data = os.urandom(JOINED + 1)
     with TarWriter(tmp_path / "x.tar") as sink:
         sink.write(sample("a", bin=memoryview(data), txt="t"))
         sink.write(sample("b"))
     assert read(tmp_path / "x.tar") == {"a.bin": data, "a.txt": b"t", "b.txt": b"text"}
+
+
+def many() -> Iterator[Sample]:
+    for n in range(300):
+        yield {"__key__": f"train/{n:04d}", "txt": "ü" * n, "cls": n, "bin": bytes([n % 251]) * (n * 7)}
+    for count in (95, 96):
+        yield {"__key__": "x" * count, "cls": 1, "txt": b"t"}
+    yield {"__key__": "x" * 97, "txt": b"t"}
+    yield {"__key__": "d.e/" * 30 + "long", "bin": bytearray(513), "seg.png": memoryview(b"12345678").cast("d")}
+    yield {"__key__": "日本/語", "json": {"a": [1, None]}, "bin": b""}
+    yield {"__key__": "large", "bin": bytes(range(256)) * 4097, "after.txt": "text"}
+    yield {"__key__": "end", "pyd": b"512" * 512}
+
+
+@pytest.mark.parametrize(
+    ("options", "digest"),
+    [
+        ({}, "0588f74a89bfe227058111527be19aabbfef2624a7fbd781d12468f652153e20"),
+        (
+            {"user": "ann", "group": "staff", "mode": 0o640, "mtime": 1_700_000_000},
+            "65a901254cb447ce3fb5baab12f36ca76da012a7fb976813cf99c4bd89d671f7",
+        ),
+    ],
+)
+def test_the_bytes_are_those_of_every_version_before(tmp_path: Path, options: dict[str, Any], digest: str) -> None:
+    stream, path = io.BytesIO(), tmp_path / "x.tar"
+    for target in (stream, path):
+        with TarWriter(target, **options) as sink:
+            for each in many():
+                sink.write(each)
+    assert hashlib.sha256(stream.getvalue()).hexdigest() == digest
+    assert path.read_bytes() == stream.getvalue()
+
+
+def test_the_bytes_are_those_of_the_plain_functions(tmp_path: Path) -> None:
+    body = b""
+    with TarWriter(tmp_path / "x.tar", mtime=7) as sink:
+        for each in many():
+            sink.write(each)
+            key, members = SampleEncoder().encode(each)
+            for field, data in members:
+                body += member_header(f"{key}.{field}", len(data), mtime=7) + bytes(data) + padding(len(data))
+    assert (tmp_path / "x.tar").read_bytes() == body + end_of_archive(len(body))
+
+
+def test_a_file_gets_small_samples_many_at_a_time_and_nothing_is_lost_between(tmp_path: Path) -> None:
+    with TarWriter(tmp_path / "x.tar") as sink:
+        sizes: list[int] = []
+        for number in range(600):
+            sink.write(sample(str(number), bin=b"%d" % number))
+            sizes.append(next(tmp_path.iterdir()).stat().st_size)
+    assert sorted(set(sizes)) == [0, 1 << 18, 2 << 18]
+    assert read(tmp_path / "x.tar") == {f"{number}.bin": b"%d" % number for number in range(600)}
+
+
+def test_a_sample_that_changes_after_it_was_written_is_stored_as_it_was(tmp_path: Path) -> None:
+    buffer = bytearray(b"before")
+    with TarWriter(tmp_path / "x.tar") as sink:
+        sink.write(sample(bin=buffer, txt=memoryview(buffer)))
+        buffer[:] = b"after "
+    assert read(tmp_path / "x.tar") == {"a.bin": b"before", "a.txt": b"before"}
 
 
 def test_a_pipe_gets_the_archive_and_its_failure_is_an_error(tmp_path: Path) -> None:
@@ -520,26 +584,40 @@ FULL = """
 import resource, signal, sys
 from webds.errors import OpenError, WriteError
 from webds.sinks import TarWriter
+size = int(sys.argv[2])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (5 * size // 3, 5 * size // 3))
 sink = TarWriter(sys.argv[1])
-sink.write({"__key__": "a", "bin": bytes(60_000)})
-for key, expected in (("b", OpenError), ("c", WriteError)):
+for key in "abc":
     try:
-        sink.write({"__key__": key, "bin": bytes(60_000)})
-    except expected as error:
-        print(error.stage, error.url, error.key)
+        sink.write({"__key__": key, "bin": bytes(size)})
+    except (OpenError, WriteError) as error:
+        print(type(error).__name__, error.stage, error.url, error.key)
 try:
     sink.close()
-except WriteError as error:
-    print("close", error.url)
+except (OpenError, WriteError) as error:
+    print("close", type(error).__name__, error.url)
 """
 
 
-def test_a_full_disk_leaves_no_shard(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [600_000, 3_000_000])
+def test_a_full_disk_leaves_no_shard(tmp_path: Path, size: int) -> None:
     path = str(tmp_path / "x.tar")
-    output = subprocess.run([sys.executable, "-c", FULL, path], capture_output=True, check=True, text=True).stdout
-    assert output.splitlines() == [f"write {path} b", f"write {path} None", f"close {path}"]
+    command = [sys.executable, "-c", FULL, path, str(size)]
+    output = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    assert output.splitlines() == [
+        f"OpenError write {path} b",
+        f"WriteError write {path} None",
+        f"close WriteError {path}",
+    ]
+    assert names(tmp_path) == []
+
+
+def test_a_full_disk_may_show_at_close_and_leaves_no_shard_either(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.tar")
+    command = [sys.executable, "-c", FULL, path, "20000"]
+    output = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    assert output.splitlines() == [f"close OpenError {path}"]
     assert names(tmp_path) == []
 
 

@@ -26,7 +26,9 @@ _TORCH_INTEGER: Final = re.compile(r"torch\.u?int(?:8|16|32|64)")
 MAX_DIGITS: Final = 4300
 """Python's own limit, beyond which the time that a number takes grows with the square of its length."""
 
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _TOO_LARGE: Final = 10**MAX_DIGITS
+_SHORT: Final = 10**18  # within every limit on digits that an interpreter can be given
 
 
 def _encode_text(value: str, field: str) -> bytes:
@@ -97,6 +99,8 @@ class IntCodec(Codec[int | str]):
 
     @override
     def encode(self, value: int | str, field: str) -> bytes:
+        if type(value) is int and -_SHORT < value < _SHORT:
+            return b"%d" % value
         if type(value) is str or type(value) is np.str_:
             data = _encode_text(value, field)
             if _INTEGER.fullmatch(data.strip()) is not None:
@@ -161,7 +165,7 @@ class JsonCodec(Codec[Any]):
     def encode(self, value: Any, field: str) -> bytes:
         try:
             check_exact(value, _json_fault, _json_key_fault)
-            return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+            return _JSON.encode(value).encode("utf-8")
         except Exception as error:
             raise EncodeError(f"no JSON value: {error}", field=field) from error
 

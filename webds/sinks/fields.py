@@ -8,19 +8,31 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, cast, final
 
 import attrs
+from typing_extensions import override
 
 from webds.abc import Encoder
 from webds.codecs.gzipped import GzipCodec
 from webds.codecs.tables import AnyEncoder, as_encoder, default_encoders
 from webds.errors import EncodeError, WriteError, annotate
 from webds.tar.naming import base_plus_ext, by_extension
-from webds.typing import UNREAD, Buffer, Sample
+from webds.tar.packing import Content
+from webds.typing import UNREAD, Sample
 
 __all__ = ["EncoderSpec", "SampleEncoder"]
 
 EncoderSpec: TypeAlias = bool | Callable[[Sample], Mapping[str, Any]] | Mapping[str, AnyEncoder] | None
 """What a writer takes as its ``encoder``; see `SampleEncoder`."""
 
+Layout: TypeAlias = list[tuple[str, Encoder[Any] | None]]
+"""The fields of a sample that are written, in their order, and what encodes them; None if nothing does."""
+
+Members: TypeAlias = tuple[str, list[tuple[str, Content]]]
+"""A key, and (field, content) of the members that have it."""
+
+# None of what `_check_key` refuses, and no metadata, whatever the fields are.
+_PLAIN_KEY: Final = re.compile(r"(?!__|/)[^.\0\n\r]*[^./\0\n\r]").fullmatch
+_BYTES_LIKE: Final = (bytes, bytearray, memoryview)
+_MAX_LAYOUTS: Final = 1000
 _UNSAFE: Final = re.compile(r"[\0\n\r]")
 
 
@@ -45,6 +57,7 @@ class SampleEncoder:
         self._dropped: set[str] = set()
         self._whole: Callable[[Sample], Mapping[str, Any]] | None = None
         self._by_extension: dict[str, Encoder[Any]] = {}
+        self._layouts: dict[tuple[str, ...], Layout] = {}
         if isinstance(encoder, Mapping):
             self._by_extension = _extended(default_encoders(), encoder)
         elif callable(encoder):
@@ -57,22 +70,51 @@ class SampleEncoder:
                 "{'flac': function or Encoder}"
             )
 
-    def encode(self, sample: Mapping[str, Any]) -> tuple[str, list[tuple[str, Buffer]]]:
-        """Return the key and, sorted, (field, content) of all members; each content is a flat buffer of bytes.
+    def encode(self, sample: Mapping[str, Any]) -> Members:
+        """Return the key and, sorted, (field, content) of all members.
+
+        The length of each content is its number of bytes.
 
         Raises:
             WriteError: the sample has no key, no field to write, or a name that would not come back as it is.
             EncodeError: a value cannot be encoded.
         """
-        key = _key_of(sample)  # for errors, as long as it is not checked
+        layout = self._layouts.get(tuple(sample)) if type(sample) is dict else None
+        if layout is None:
+            return self._encode_any(sample)
+        key = sample["__key__"]
+        if type(key) is not str or _PLAIN_KEY(key) is None:
+            return self._encode_any(sample)
+        members: list[tuple[str, Content]] = []
         try:
-            result = self._rewritten(sample)
-            key = _check_key(result, result.get("__key__", key))
-            members = self._members(key, result)
+            for field, encoder in layout:
+                value = sample[field]
+                members.append((field, value if type(value) is bytes else self._content(field, value, encoder)))
         except Exception as error:
             annotate(error, key=key, stage="write")
             raise
         return key, members
+
+    def _encode_any(self, sample: Mapping[str, Any]) -> Members:
+        """Do `encode` with all checks, and remember what of them need not be done again."""
+        key = _key_of(sample)  # for errors, as long as it is not checked
+        try:
+            result = self._rewritten(sample)
+            key = _check_key(result, result.get("__key__", key))
+            layout = [(field, self._encoder(field)) for field in self._fields(key, result)]
+            members = [(field, self._content(field, result[field], encoder)) for field, encoder in layout]
+        except Exception as error:
+            annotate(error, key=key, stage="write")
+            raise
+        self._remember(result, layout)
+        return key, members
+
+    def _remember(self, sample: Mapping[str, Any], layout: Layout) -> None:
+        """Keep the layout of samples with the names of this one, where names alone decide on it."""
+        if self._whole is not None or "__key__" not in sample or len(self._layouts) >= _MAX_LAYOUTS:
+            return
+        if all(type(name) is str and (not name.startswith("_") or _is_internal(name)) for name in sample):
+            self._layouts[tuple(sample)] = layout
 
     def _rewritten(self, sample: object) -> Mapping[str, Any]:
         if not isinstance(sample, Mapping):
@@ -84,12 +126,6 @@ class SampleEncoder:
             raise EncodeError(f"the encoder returned a {type(result).__name__}, not a dict of bytes")
         return result
 
-    def _members(self, key: str, sample: Mapping[str, Any]) -> list[tuple[str, Buffer]]:
-        fields = self._fields(key, sample)
-        if not fields:
-            raise WriteError(f"the sample has no field to write, only {sorted(sample)}")
-        return [(field, self._content(field, sample[field])) for field in fields]
-
     def _fields(self, key: str, sample: Mapping[str, Any]) -> list[str]:
         """Return the names of the fields to write, in their order."""
         fields = [field for field in sample if not _is_internal(field)]
@@ -100,10 +136,13 @@ class SampleEncoder:
                 if field.startswith("_"):
                     self._say_dropped(field, sample[field])
             fields = [field for field in fields if not field.startswith("_")]
+        if not fields:
+            raise WriteError(f"the sample has no field to write, only {sorted(sample)}")
         return sorted(fields)
 
     def _say_dropped(self, field: str, value: object) -> None:
-        _metadata(field, value)
+        if _flat(value) is None:
+            _check_metadata(field, value)
         if field not in self._dropped:
             self._dropped.add(field)
             warnings.warn(
@@ -113,35 +152,45 @@ class SampleEncoder:
                 stacklevel=6,
             )
 
-    def _content(self, field: str, value: Any) -> Buffer:
-        if isinstance(value, bytes):
-            return value
+    def _encoder(self, field: str) -> Encoder[Any] | None:
+        return _METADATA if field.startswith("_") else by_extension(self._by_extension, field)
+
+    def _content(self, field: str, value: Any, encoder: Encoder[Any] | None) -> Content:
         data = _flat(value)
         if data is not None:
             return data
         if value is UNREAD:
             raise WriteError("the field was left out when the sample was read; write needs all of it", field=field)
-        if field.startswith("_"):
-            return _metadata(field, value)
-        return self._encode(field, value)
-
-    def _encode(self, field: str, value: Any) -> Buffer:
-        encoder = by_extension(self._by_extension, field)
         if encoder is None:
-            if self._by_extension:
-                why = "no encoder has its extension, and encoder={...} can add one"
-            else:
-                why = "encoder=False takes nothing but bytes" if self._whole is None else "the encoder let it stand"
-            raise EncodeError(f"the field {field!r} holds a {type(value).__name__}, not bytes; {why}", field=field)
+            raise self._no_encoder(field, value)
         try:
             result: object = encoder.encode(value, field)
         except Exception as error:
             annotate(error, field=field, stage="write")
             raise
-        data = _flat(result)
+        data = result if type(result) is bytes else _flat(result)
         if data is None:
             raise EncodeError(f"the encoder of {field!r} returned a {type(result).__name__}, not bytes", field=field)
         return data
+
+    def _no_encoder(self, field: str, value: object) -> EncodeError:
+        if self._by_extension:
+            why = "no encoder has its extension, and encoder={...} can add one"
+        else:
+            why = "encoder=False takes nothing but bytes" if self._whole is None else "the encoder let it stand"
+        return EncodeError(f"the field {field!r} holds a {type(value).__name__}, not bytes; {why}", field=field)
+
+
+@final
+class _MetadataEncoder(Encoder[Any]):
+    """Stores metadata, whatever its extension."""
+
+    @override
+    def encode(self, value: Any, field: str) -> bytes:
+        return _check_metadata(field, value)
+
+
+_METADATA: Final = _MetadataEncoder()
 
 
 def _extended(table: dict[str, Encoder[Any]], own: Mapping[str, AnyEncoder]) -> dict[str, Encoder[Any]]:
@@ -155,20 +204,17 @@ def _extended(table: dict[str, Encoder[Any]], own: Mapping[str, AnyEncoder]) -> 
     return result
 
 
-def _flat(value: object) -> Buffer | None:
+def _flat(value: object) -> Content | None:
     """Return a bytes-like value as something whose length is its number of bytes; None if it is no such value."""
-    if isinstance(value, bytes | bytearray):
-        return value
-    if not isinstance(value, memoryview):
+    if not isinstance(value, _BYTES_LIKE):
         return None
-    plain = value.format == "B" and value.ndim == 1 and value.c_contiguous
-    return value if plain else value.tobytes()
+    if type(value) is bytes or type(value) is bytearray:  # a subclass may have another length
+        return value
+    view = memoryview(value)
+    return view if view.format == "B" and view.ndim == 1 and view.c_contiguous else view.tobytes()
 
 
-def _metadata(field: str, value: object) -> Buffer:
-    data = _flat(value)
-    if data is not None:
-        return data
+def _check_metadata(field: str, value: object) -> bytes:
     if not isinstance(value, str):
         raise WriteError(
             f"the field {field!r} is metadata, since its name begins with '_', and must be a str, "
@@ -194,7 +240,7 @@ def _check_key(sample: Mapping[str, Any], key: object) -> str:
     fault = _fault_of_key(key)
     if fault is not None:
         raise WriteError(f"the key {key!r} {fault}", key=key)
-    return key
+    return key if type(key) is str else str.__str__(key)  # a subclass may be shown as something else
 
 
 def _fault_of_key(key: str) -> str | None:

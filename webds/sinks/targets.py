@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import secrets
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from typing import BinaryIO, Final, final
+from typing import BinaryIO, ClassVar, Final, final
 
 from typing_extensions import override
 
@@ -41,11 +40,16 @@ _TOKEN_BYTES: Final = 8
 PARTIAL_GLOB: Final = ".{name}." + "[0-9a-f]" * (2 * _TOKEN_BYTES) + ".part"
 """Glob of the temporary files for the file ``name``: hidden, and of no extension that anybody reads."""
 
-_NO_FSYNC: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
-
 
 class Target(ABC):
-    """Where the bytes of one archive go, open from its creation on."""
+    """Where the bytes of one archive go, open from its creation on.
+
+    Attributes:
+        gathers: whether nobody looks at what was written before `commit`, so that several samples may be held
+            back for one `write`; such a target does not keep what `write` was given.
+    """
+
+    gathers: ClassVar[bool] = False
 
     @abstractmethod
     def write(self, data: Buffer) -> None:
@@ -94,13 +98,16 @@ def _located(url: str) -> Generator[None]:
 class FileTarget(Target):
     """A local file, written under a temporary name beside it.
 
-    It gets its name when its content has reached the disk, so that a file under that name is whole even after
-    a power cut. There is no buffer of its own: a forked process has nothing that it could write a second time.
+    It gets its name when the system has taken all of its content, so that a file under that name is whole
+    whatever becomes of this process. It is not waited for the disk, which would take as long as all the rest:
+    after a power cut, a file that was finished shortly before may be cut short, which its readers say.
 
     Args:
         path: the final name.
         overwrite: whether a file that has this name then is replaced.
     """
+
+    gathers: ClassVar[bool] = True
 
     def __init__(self, path: str, *, overwrite: bool = False) -> None:
         self._url = path
@@ -123,10 +130,12 @@ class FileTarget(Target):
     @override
     def commit(self) -> None:
         with _located(self._url):
-            _flush_to_disk(self._file.fileno())
             if fcntl is None:
                 self._file.close()  # Windows renames no open file
-            # Elsewhere the lock is kept until the file has its name: nobody takes it for abandoned before.
+            else:
+                # What a network file system could not write, it says when a descriptor is closed. The other one
+                # keeps the lock until the file has its name: nobody takes it for abandoned before.
+                os.close(os.dup(self._file.fileno()))
             if self._overwrite:
                 os.replace(self._temporary, self._path)
             else:
@@ -295,12 +304,3 @@ def _lock(descriptor: int) -> None:
     if fcntl is not None:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _flush_to_disk(descriptor: int) -> None:
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network and user-space file systems have no such call; the others mean it.
-        if error.errno not in _NO_FSYNC:
-            raise

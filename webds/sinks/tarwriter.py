@@ -6,7 +6,7 @@ import io
 import os
 import warnings
 from collections.abc import Callable
-from typing import Any, Final, Literal, final
+from typing import Any, NoReturn, final
 from urllib.parse import urlsplit
 
 from typing_extensions import override
@@ -14,6 +14,7 @@ from typing_extensions import override
 from webds.abc import Sink
 from webds.errors import WriteError, annotate
 from webds.openers.schemes import default_opener
+from webds.sinks.archive import Archive
 from webds.sinks.compression import Compression, compression_of, make_compressor
 from webds.sinks.fields import EncoderSpec, SampleEncoder
 from webds.sinks.targets import (
@@ -25,14 +26,11 @@ from webds.sinks.targets import (
     is_device,
     refuse_existing,
 )
-from webds.tar.writer import HeaderTemplate, end_of_archive, padding
-from webds.typing import Buffer, Sample, Writable
+from webds.tar.writer import HeaderTemplate
+from webds.typing import Sample, Writable
 from webds.urls import local_path, path_url, scheme_of
 
 __all__ = ["TarWriter"]
-
-_JOINED: Final = 1 << 20
-"""Samples up to this size are put together for a single write; a copy of a larger one would cost more than it saves."""
 
 
 @final
@@ -44,6 +42,11 @@ class TarWriter(Sink[Sample]):
     existing file is refused, at creation and again at `close`. A writer that is closed without a `write` makes
     an empty archive. Members are in the order of the samples, and within one sorted by field; equal samples and
     arguments give equal bytes.
+
+    Of a local file, up to 256 KiB are held back for a single write, so that a full disk may show at a later
+    sample or at `close`; a stream gets each sample at once. What a finished shard holds is not waited for until
+    it is on the disk: it survives the end of the process, but after a power cut a shard that was finished
+    shortly before may be cut short, as its readers will say. ``os.sync()`` waits.
 
     If the target fails in the middle of a write (a full disk, a broken pipe), what is there cannot be mended:
     the writer refuses further samples, and `close` aborts and raises.
@@ -91,29 +94,37 @@ class TarWriter(Sink[Sample]):
         mtime: int = 0,
         overwrite: bool = False,
     ) -> None:
-        self._state: Literal["open", "failed", "ended"] = "ended"  # until all arguments are known to be good
-        self._target: Target | None = None
+        self._ended = True  # until all arguments are known to be good
+        self._archive: Archive | None = None
         self._headers = HeaderTemplate(mode, user, group, mtime)
         self._samples = encoder if isinstance(encoder, SampleEncoder) else SampleEncoder(encoder, keep_meta=keep_meta)
         self._url, path, self._open = _destination(fileobj, overwrite=overwrite)
         self._compression: Compression | None = compression_of(compress, path)
         self._keys: set[str] = set()
-        self._offset = 0
         self._pid = os.getpid()
-        self._state = "open"
+        self._ended = False
 
     @override
     def write(self, obj: Sample) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]  # the older API's name
         key: str | None = None
         try:
-            self._refuse_ended()
+            archive = self._archive
+            if self._ended or (archive is not None and archive.failed):
+                self._refuse()
             key, members = self._samples.encode(obj)
-            self._refuse_again(key)
-            self._append(key, members)
+            if key in self._keys:
+                _refuse_again(key)
+            payload = 0
+            for _, data in members:
+                payload += len(data)
+            if archive is None:
+                archive = self._begun()
+            archive.add(key, members, payload)
+            self._keys.add(key)
         except Exception as error:
             annotate(error, url=self._url, key=key, stage="write")
             raise
-        return sum(memoryview(data).nbytes for _, data in members)
+        return payload
 
     def dwrite(self, key: str, **kw: Any) -> int:
         """Write one sample whose fields are keyword arguments.
@@ -140,9 +151,9 @@ class TarWriter(Sink[Sample]):
 
     @override
     def close(self) -> None:
-        if self._state == "ended":
+        if self._ended:
             return
-        if self._state == "failed":
+        if self.failed:
             self.abort()
             raise WriteError(
                 "an earlier write failed in the middle, so that the shard is not whole and was given up",
@@ -150,9 +161,7 @@ class TarWriter(Sink[Sample]):
                 stage="write",
             )
         try:
-            target = self._opened()
-            target.write(end_of_archive(self._offset))
-            target.commit()
+            self._begun().finish()
         except BaseException as error:
             self.abort()
             if isinstance(error, Exception):
@@ -162,17 +171,17 @@ class TarWriter(Sink[Sample]):
 
     @override
     def abort(self) -> None:
-        if self._state != "ended" and self._target is not None:
-            self._target.discard()
+        if not self._ended and self._archive is not None:
+            self._archive.discard()
         self._end()
 
     def _end(self) -> None:
-        self._state = "ended"
-        self._target = None
+        self._ended = True
+        self._archive = None
         self._keys.clear()
 
     def __del__(self) -> None:
-        if getattr(self, "_state", "ended") == "ended" or self._target is None or self._pid != os.getpid():
+        if getattr(self, "_ended", True) or self._archive is None or self._pid != os.getpid():
             return  # nothing begun, or begun by the process that this one was forked from
         self.abort()
         warnings.warn(
@@ -185,44 +194,26 @@ class TarWriter(Sink[Sample]):
     @property
     def failed(self) -> bool:
         """Whether the target failed in the middle of a write, so that no whole shard can come of it."""
-        return self._state == "failed"
+        return self._archive is not None and self._archive.failed
 
-    def _refuse_ended(self) -> None:
-        if self._state == "ended":
+    def _refuse(self) -> NoReturn:
+        if self._ended:
             raise WriteError("the writer is closed")
-        if self._state == "failed":
-            raise WriteError("an earlier write failed in the middle; the shard cannot become whole any more")
+        raise WriteError("an earlier write failed in the middle; the shard cannot become whole any more")
 
-    def _refuse_again(self, key: str) -> None:
-        if key in self._keys:
-            raise WriteError(f"the shard has a sample with the key {key!r} already; readers would take the two for one")
-
-    def _append(self, key: str, members: list[tuple[str, Buffer]]) -> None:
-        """Write the members of one sample; the one place that knows where in the archive each begins."""
-        parts: list[Buffer] = []
-        end = self._offset
-        for field, data in members:
-            size = len(memoryview(data))
-            header = self._headers.header(f"{key}.{field}", size)
-            filling = padding(size)
-            parts += (header, data, filling)
-            end += len(header) + size + len(filling)
-        target = self._opened()
-        try:
-            for part in (b"".join(parts),) if end - self._offset <= _JOINED else parts:
-                target.write(part)
-        except BaseException:
-            self._state = "failed"
-            raise
-        self._offset = end
-        self._keys.add(key)
-
-    def _opened(self) -> Target:
-        if self._target is None:
+    def _begun(self) -> Archive:
+        """Return the archive, which is begun when the first sample, or the end, is to be written."""
+        if self._archive is None:
             compressor = None if self._compression is None else make_compressor(self._compression)
             target = self._open()
-            self._target = target if compressor is None else CompressedTarget(target, compressor)
-        return self._target
+            self._archive = Archive(
+                target if compressor is None else CompressedTarget(target, compressor), self._headers
+            )
+        return self._archive
+
+
+def _refuse_again(key: str) -> NoReturn:
+    raise WriteError(f"the shard has a sample with the key {key!r} already; readers would take the two for one")
 
 
 def _destination(

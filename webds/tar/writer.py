@@ -13,7 +13,16 @@ import attrs
 
 from webds.errors import WriteError
 
-__all__ = ["BLOCK", "RECORD", "HeaderTemplate", "end_of_archive", "member_header", "padding"]
+__all__ = [
+    "BLOCK",
+    "NAME_SIZE",
+    "RECORD",
+    "HeaderTemplate",
+    "end_of_archive",
+    "member_header",
+    "padding",
+    "size_field",
+]
 
 BLOCK: Final = 512
 """Bytes of a header; the data of every member is filled up to a multiple of it."""
@@ -21,7 +30,9 @@ BLOCK: Final = 512
 RECORD: Final = 20 * BLOCK
 """Bytes of a record; the whole archive is filled up to a multiple of it."""
 
-_NAME_SIZE: Final = 100
+NAME_SIZE: Final = 100
+"""Bytes of a header for the name."""
+
 _PREFIX_SIZE: Final = 155
 _OWNER_SIZE: Final = 32  # the terminating NUL included
 _MAX_OCTAL: Final = 8**11 - 1  # eleven digits: sizes below 8 GiB, and times up to the year 2242
@@ -57,7 +68,7 @@ class HeaderTemplate:
         owners = _owner_field("user", self.user) + _owner_field("group", self.group)
         numbers = b"%07o\0%s%s" % (self.mode, b"0000000\0", b"0000000\0")
         time = b"%011o\0" % self.mtime
-        owner = bytes(_NAME_SIZE) + b"ustar\x0000" + owners + b"0000000\x000000000\x00"
+        owner = bytes(NAME_SIZE) + b"ustar\x0000" + owners + b"0000000\x000000000\x00"
         object.__setattr__(self, "_numbers", numbers)
         object.__setattr__(self, "_time", time)
         object.__setattr__(self, "_owner", owner)
@@ -80,7 +91,7 @@ class HeaderTemplate:
         """
         if size < 0:
             raise WriteError(f"a member of {size} bytes cannot be", field=name)
-        if name.isascii() and 0 < len(name) <= _NAME_SIZE and name[-1] != "/" and "\0" not in name:
+        if name.isascii() and 0 < len(name) <= NAME_SIZE and name[-1] != "/" and "\0" not in name:
             return self._block(name.encode("ascii"), b"", size, b"0")
         raw = _encode_name(name)
         split = _split(raw)
@@ -89,14 +100,14 @@ class HeaderTemplate:
         record = _pax_record(b"path", raw)
         extended = self._block(_PAX_NAME, b"", len(record), b"x") + record + padding(len(record))
         # Readers that know nothing of pax records find at least the beginning of the name, if not all of it.
-        prefix, short = split or (b"", raw[:_NAME_SIZE].decode("utf-8", "ignore").rstrip("/").encode("utf-8"))
+        prefix, short = split or (b"", raw[:NAME_SIZE].decode("utf-8", "ignore").rstrip("/").encode("utf-8"))
         return extended + self._block(short, prefix, size, b"0")
 
     def _block(self, name: bytes, prefix: bytes, size: int, kind: bytes) -> bytes:
-        digits = b"%011o\0" % size if size <= _MAX_OCTAL else b"\x80" + size.to_bytes(11, "big")
+        digits = size_field(size)
         total = self._fixed_sum + sum(name) + sum(prefix) + sum(digits) + kind[0]
         return b"%s%s%s%s%06o\0 %s%s%s%s" % (
-            name.ljust(_NAME_SIZE, b"\0"),
+            name.ljust(NAME_SIZE, b"\0"),
             self._numbers,
             digits,
             self._time,
@@ -123,6 +134,11 @@ def member_header(
 @lru_cache(maxsize=16)
 def _template(mode: int, user: str, group: str, mtime: int) -> HeaderTemplate:
     return HeaderTemplate(mode, user, group, mtime)
+
+
+def size_field(size: int) -> bytes:
+    """Return the twelve bytes of a header that tell the size of the data."""
+    return b"%011o\0" % size if size <= _MAX_OCTAL else b"\x80" + size.to_bytes(11, "big")
 
 
 def padding(size: int) -> bytes:
@@ -167,10 +183,10 @@ def _encode_name(name: str) -> bytes:
 
 def _split(raw: bytes) -> tuple[bytes, bytes] | None:
     """Return (prefix, name) as they fit into a header, or None if they do not."""
-    if len(raw) <= _NAME_SIZE:
+    if len(raw) <= NAME_SIZE:
         return b"", raw
     # A prefix must not be empty, since a reader would then leave out the "/" between the two.
-    slash = raw.find(b"/", max(1, len(raw) - _NAME_SIZE - 1), _PREFIX_SIZE + 1)
+    slash = raw.find(b"/", max(1, len(raw) - NAME_SIZE - 1), _PREFIX_SIZE + 1)
     return None if slash < 0 else (raw[:slash], raw[slash + 1 :])
 
 
