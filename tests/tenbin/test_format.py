@@ -158,6 +158,14 @@ def test_arrays_in_another_order_are_brought_into_c_order(change: Callable[[Arra
     assert tenbin.encode_buffer([array]) == expected
 
 
+@pytest.mark.parametrize("dtype", [np.longlong, np.intc, np.ulonglong, np.dtype("f4", metadata={"unit": "m"})])
+@pytest.mark.parametrize("order", ["<", ">", "="])
+def test_types_that_are_the_same_by_another_name_have_the_same_code(dtype: Any, order: Any) -> None:
+    array = np.arange(5).astype(np.dtype(dtype).newbyteorder(order))
+    code = f"{array.dtype.kind}{array.dtype.itemsize}"
+    assert tenbin.encode_buffer([array]) == by_hand(code, "", (5,), array.astype(f"<{code}").tobytes())
+
+
 def test_what_is_encoded_stays_as_it_was() -> None:
     array = np.arange(6, dtype=">i2").reshape(2, 3).T
     before = array.copy()

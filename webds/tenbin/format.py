@@ -62,7 +62,10 @@ _DTYPES: Final = {
     code.encode().ljust(WORD, b"\0"): np.dtype(f"<{code}")
     for code in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 }
-_CODES: Final = {dtype.newbyteorder("="): code for code, dtype in _DTYPES.items()}
+_CODES: Final = {dtype.newbyteorder(order): code for code, dtype in _DTYPES.items() for order in "<>"}
+_LITTLE: Final = "<|=" if sys.byteorder == "little" else "<|"
+"""How numpy says that the bytes of an element need not be turned around; ``|`` is where there is only one."""
+
 _NAMES: Final = frozenset(dtype.name for dtype in _DTYPES.values())
 
 Arrays: TypeAlias = list[npt.NDArray[Any]]
@@ -114,19 +117,30 @@ class Encoded(NamedTuple):
     header: bytes
     array: npt.NDArray[Any]
 
+    def ordered(self) -> npt.NDArray[Any]:
+        """Return the array if its bytes are those of the payload, in their order, else a copy of it that is so."""
+        array = self.array
+        if array.flags.c_contiguous and array.dtype.byteorder in _LITTLE:
+            return array
+        return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+
     def data(self) -> memoryview:
         """Return the payload of the data: a view of the array where its bytes are in order, else of a copy."""
-        ordered = np.ascontiguousarray(self.array, dtype=self.array.dtype.newbyteorder("<"))
-        return ordered.reshape(-1).view(np.uint8).data
+        return self.ordered().reshape(-1).view(np.uint8).data
 
     def before_data(self) -> bytes:
         """Return the header's chunk, and of the data's chunk all that comes before its payload."""
-        header = PREFIX.pack(MAGIC, len(self.header)) + self.header + padding(len(self.header))
-        return header + PREFIX.pack(MAGIC, self.array.nbytes)
+        return _before_data(self.header, self.array.nbytes)
 
     def after_data(self) -> bytes:
         """Return what fills up the data's chunk."""
         return padding(self.array.nbytes)
+
+
+@functools.lru_cache(maxsize=1024)  # batch after batch holds arrays of the same kinds
+def _before_data(header: bytes, nbytes: int) -> bytes:
+    chunk = PREFIX.pack(MAGIC, len(header)) + header + padding(len(header))
+    return chunk + PREFIX.pack(MAGIC, nbytes)
 
 
 def padding(length: int) -> bytes:
@@ -175,7 +189,7 @@ def _encode_info(info: object, index: int) -> bytes:
 
 def _encode_array(value: object, info: object, index: int) -> Encoded:
     array = _to_array(value, index)
-    code = _CODES.get(array.dtype.newbyteorder("="))
+    code = _CODES.get(array.dtype)
     if code is None:
         raise EncodeError(_unsupported(str(array.dtype), index))
     if array.ndim > MAX_NDIM:
@@ -214,9 +228,9 @@ def encode_buffer(l: Sequence[AnyArray], infos: Sequence[str] | None = None) -> 
         EncodeError: an array or an info has no form in tenbin: another type (bool, complex, bfloat16, object),
             too many dimensions, a tensor on another device, an info that is too long.
     """
-    parts: list[bytes | memoryview] = []
+    parts: list[Buffer] = []
     for encoded in encode_arrays(l, infos):
-        parts += encoded.before_data(), encoded.data(), encoded.after_data()
+        parts += encoded.before_data(), encoded.ordered(), encoded.after_data()
     return b"".join(parts)
 
 
