@@ -635,3 +635,11 @@ def test_warnings_come_once_in_a_while(urls: list[str]) -> None:
 
 def test_samples_of_the_helper_are_those_of_the_shards() -> None:
     assert sample_of(3) == {"__key__": "key00003", "cls": "3", "txt": "text 3"}
+
+
+def test_its_repr_tells_source_and_stages_without_secrets() -> None:
+    builder = webds.DatasetBuilder("https://user:secret@host/x-{0..3}.tar?token=abc").decode().to_tuple("cls")
+    assert repr(builder).startswith("DatasetBuilder(TarSource(urls='https://***@host/x-{0..3}.tar?***'")
+    assert repr(builder).endswith(" → decode → to_tuple")
+    assert "secret" not in repr(builder)
+    assert "abc" not in repr(builder)

@@ -7,7 +7,7 @@ from typing import Any, Generic, Self, TypeGuard, final, overload
 
 import attrs
 import torch
-from typing_extensions import TypeIs, TypeVar, Unpack
+from typing_extensions import TypeIs, TypeVar, Unpack, override
 
 from webds.abc import Decoder, Source
 from webds.codecs.image_spec import SizedSpec
@@ -136,6 +136,10 @@ class DatasetBuilder(Generic[ValueT_co]):
         builder = cls.__new__(cls)
         object.__setattr__(builder, "plan", plan)
         return builder
+
+    @override
+    def __repr__(self) -> str:
+        return " → ".join([f"{type(self).__name__}({self.plan.source!r})", *(stage.name for stage in self.plan.stages)])
 
     def _then(self, stage: Stage) -> DatasetBuilder[Any]:
         return DatasetBuilder[Any].of(self.plan.then(stage))

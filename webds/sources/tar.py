@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from webds.abc import Opener, Source
 from webds.errors import annotate
+from webds.redaction import redact
 from webds.sources.urls import expand_urls
 from webds.tar import Duplicates, MissingEnd, ReadStats, base_plus_ext, read_files, read_samples
 from webds.typing import KeyFunction, Sample, T_co
@@ -19,6 +20,11 @@ from webds.typing import KeyFunction, Sample, T_co
 __all__ = ["MemberSource", "TarShards", "TarSource", "Urls"]
 
 Urls: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+
+
+def _kept(urls: Urls | Iterator[str | os.PathLike[str]]) -> Urls:
+    """Return ``urls`` as they are now: a list may change later, and an iterator is used up by its first reader."""
+    return tuple(urls) if isinstance(urls, list | Iterator) else urls
 
 
 @attrs.frozen(slots=False)
@@ -33,7 +39,7 @@ class TarShards(Source[T_co]):
         trust_commands: whether shell commands that come out of a manifest or list file may run.
     """
 
-    urls: Urls
+    urls: Urls = attrs.field(converter=_kept, repr=lambda urls: redact(repr(urls)))
     opener: Opener
     missing_end: MissingEnd = attrs.field(
         default="error", validator=attrs.validators.in_(("error", "accept")), kw_only=True
