@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any, NamedTuple
 
 import torch.utils.data
 from typing_extensions import override
 
+import webds
 from webds.order import EpochClock, Turn
 
 __all__ = [
+    "Number",
+    "Several",
     "Turns",
     "as_is",
     "drop",
@@ -19,6 +22,7 @@ __all__ = [
     "fails_on_three",
     "is_odd",
     "label",
+    "numbers_of",
     "open_files_and",
     "pairs_of",
     "refuse_seven",
@@ -41,6 +45,31 @@ class Turns(torch.utils.data.IterableDataset[tuple[int, Turn]]):
         worker = -1 if info is None else info.id
         turn = self.clock.begin() if info is None else self.clock.begin(info.id, info.seed - info.id)
         return iter([(worker, turn)] * self.n)
+
+
+class Several(torch.utils.data.IterableDataset[tuple[int, Any]]):
+    """Goes through several datasets one after the other, and says of each value which one it is of."""
+
+    def __init__(self, datasets: Sequence[torch.utils.data.IterableDataset[Any]]) -> None:
+        super().__init__()
+        self._datasets = datasets
+
+    @override
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        for i, dataset in enumerate(self._datasets):
+            for value in dataset:
+                yield i, value
+
+
+class Number(NamedTuple):
+    """The number of a sample, for ``into``."""
+
+    number: Annotated[int, webds.field("cls")]
+
+
+def numbers_of(samples: Iterable[Number]) -> Iterator[int]:
+    """Take the numbers out: a stage for ``pipe``."""
+    return (sample.number for sample in samples)
 
 
 def as_is(value: Any) -> Any:
