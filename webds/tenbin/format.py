@@ -62,7 +62,7 @@ _DTYPES: Final = {
     code.encode().ljust(WORD, b"\0"): np.dtype(f"<{code}")
     for code in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 }
-_CODES: Final = {dtype.newbyteorder(order): code for code, dtype in _DTYPES.items() for order in "<>"}
+_CODES: Final = {same: code for code, dtype in _DTYPES.items() for same in (dtype, dtype.newbyteorder(">"))}
 _LITTLE: Final = "<|=" if sys.byteorder == "little" else "<|"
 """How numpy says that the bytes of an element need not be turned around; ``|`` is where there is only one."""
 
@@ -228,9 +228,9 @@ def encode_buffer(l: Sequence[AnyArray], infos: Sequence[str] | None = None) -> 
         EncodeError: an array or an info has no form in tenbin: another type (bool, complex, bfloat16, object),
             too many dimensions, a tensor on another device, an info that is too long.
     """
-    parts: list[Buffer] = []
+    parts: list[bytes | memoryview] = []
     for encoded in encode_arrays(l, infos):
-        parts += encoded.before_data(), encoded.ordered(), encoded.after_data()
+        parts += encoded.before_data(), encoded.ordered().data, encoded.after_data()
     return b"".join(parts)
 
 
