@@ -310,134 +310,44 @@ __version__ = "0.1.0"
 
 _MODULES: Final = ("checks", "tenbin")
 _WHERE: Final = {
-    "webds.abc": (
-        "Codec",
-        "Decoder",
-        "Encoder",
-        "IndexedSource",
-        "Opener",
-        "Sink",
-        "Source",
-        "Splitter",
-    ),
-    "webds.builder": ("DatasetBuilder",),
-    "webds.checks": (
-        "check",
-        "checkcallable",
-        "checkmember",
-        "checknotnone",
-        "checkrange",
-        "checktype",
-    ),
+    "webds.abc": "Codec Decoder Encoder IndexedSource Opener Sink Source Splitter",
+    "webds.builder": "DatasetBuilder",
+    "webds.checks": "check checkcallable checkmember checknotnone checkrange checktype",
     "webds.codecs": (
-        "AudioDecoder",
-        "GzipCodec",
-        "ImageCodec",
-        "IntCodec",
-        "JsonCodec",
-        "MsgpackCodec",
-        "NpyCodec",
-        "NpzCodec",
-        "PickleCodec",
-        "TenbinCodec",
-        "TextCodec",
-        "TorchCodec",
-        "Video",
-        "VideoDecoder",
+        "AudioDecoder GzipCodec ImageCodec IntCodec JsonCodec MsgpackCodec NpyCodec NpzCodec PickleCodec "
+        "TenbinCodec TextCodec TorchCodec Video VideoDecoder"
     ),
-    "webds.codecs.image": ("imagehandler",),
-    "webds.codecs.image_spec": (
-        "IMAGE_SPECS",
-        "ImageSpec",
-    ),
-    "webds.codecs.tables": ("default_handlers",),
-    "webds.dataset": (
-        "BaseDataset",
-        "Dataset",
-        "Stats",
-    ),
+    "webds.codecs.image": "imagehandler",
+    "webds.codecs.image_spec": "IMAGE_SPECS ImageSpec",
+    "webds.codecs.tables": "default_handlers",
+    "webds.dataset": "BaseDataset Dataset Stats",
     "webds.errors": (
-        "BatchError",
-        "DecodeError",
-        "EmptyDatasetError",
-        "EncodeError",
-        "ErrorBudgetError",
-        "FieldError",
-        "LengthError",
-        "MissingExtraError",
-        "OpenError",
-        "SampleError",
-        "SplitError",
-        "TarFormatError",
-        "UntrustedDataError",
-        "UrlError",
-        "WebdsError",
-        "WriteError",
+        "BatchError DecodeError EmptyDatasetError EncodeError ErrorBudgetError FieldError LengthError "
+        "MissingExtraError OpenError SampleError SplitError TarFormatError UntrustedDataError UrlError "
+        "WebdsError WriteError"
     ),
-    "webds.frontdoors": (
-        "WebDataset",
-        "tariterator",
-    ),
-    "webds.loader": ("Loader",),
+    "webds.frontdoors": "WebDataset tariterator",
+    "webds.loader": "Loader",
     "webds.openers": (
-        "CommandOpener",
-        "FileOpener",
-        "FsspecOpener",
-        "HttpOpener",
-        "PipeOpener",
-        "SchemeOpener",
-        "StdioOpener",
-        "gopen",
-        "reader",
-        "scheme_to_command",
+        "CommandOpener FileOpener FsspecOpener HttpOpener PipeOpener SchemeOpener StdioOpener gopen reader "
+        "scheme_to_command"
     ),
     "webds.policy": (
-        "Loss",
-        "Policy",
-        "ignore_and_continue",
-        "ignore_and_stop",
-        "reraise_exception",
-        "warn_and_continue",
-        "warn_and_stop",
+        "Loss Policy ignore_and_continue ignore_and_stop reraise_exception warn_and_continue warn_and_stop"
     ),
-    "webds.sinks": (
-        "ShardWriter",
-        "TarWriter",
-    ),
-    "webds.sources": (
-        "MemorySource",
-        "TarSource",
-    ),
-    "webds.splitters": (
-        "NoSplit",
-        "SplitByNode",
-        "SplitByNodeAndWorker",
-        "SplitByWorker",
-        "SplitExplicit",
-    ),
-    "webds.stages.collate": ("collate",),
-    "webds.stages.into": ("field",),
-    "webds.tar": ("base_plus_ext",),
+    "webds.sinks": "ShardWriter TarWriter",
+    "webds.sources": "MemorySource TarSource",
+    "webds.splitters": "NoSplit SplitByNode SplitByNodeAndWorker SplitByWorker SplitExplicit",
+    "webds.stages.collate": "collate",
+    "webds.stages.into": "field",
+    "webds.tar": "base_plus_ext",
     "webds.tenbin": (
-        "decode_buffer",
-        "encode_buffer",
-        "load",
-        "read",
-        "save",
-        "sctp_recv",
-        "sctp_send",
-        "write",
-        "zrecv_multipart",
-        "zrecv_single",
-        "zsend_multipart",
-        "zsend_single",
+        "decode_buffer encode_buffer load read save sctp_recv sctp_send write zrecv_multipart zrecv_single "
+        "zsend_multipart zsend_single"
     ),
-    "webds.typing": (
-        "Place",
-        "Sample",
-    ),
+    "webds.typing": "Place Sample",
 }
-_MODULE_OF: Final = {name: module for module, names in _WHERE.items() for name in names}
+_MODULE_OF: Final = {name: module for module, names in _WHERE.items() for name in names.split()}
 
 __all__ = [
     "IMAGE_SPECS",

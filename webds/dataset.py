@@ -7,26 +7,25 @@ import os
 import warnings
 from abc import ABC
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypedDict, cast, final, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, cast, final, overload
 
 import attrs
 import torch.utils.data
 from typing_extensions import Unpack, override
 
 from webds.abc import Splitter
-from webds.codecs.tables import AnyDecoder as FieldDecoder
 from webds.codecs.tables import decoders_from, default_decoders, extended
 from webds.errors import LengthError
-from webds.openers.schemes import OpenerLike, as_opener, reader
+from webds.older import AnyDecoder, DatasetOptions, DecoderSpec, Selection, decoding, older_plan
+from webds.openers.schemes import OpenerLike, reader
 from webds.order import EpochClock
 from webds.plan import Plan
 from webds.policy import Guard, Handler, Ledger, Loss, Policy, reraise_exception
 from webds.shared import is_spawning
-from webds.sources.tar import MemberSource, TarShards, TarSource, Urls
+from webds.sources.tar import TarShards, Urls
 from webds.splitters import NoSplit, SplitByWorker, SplitExplicit, current_place, current_rank
 from webds.stages.base import Run, Stage
-from webds.stages.fields import Decode, Rename, Select, ToTuple
-from webds.stages.flow import Repeat
+from webds.stages.fields import Rename, ToTuple
 from webds.stages.functions import Map, MapDict, MapTuple, Pipe
 from webds.stages.shuffle import Shuffle
 from webds.tar import MissingEnd, base_plus_ext
@@ -35,46 +34,7 @@ from webds.typing import KeyFunction, Place, Sample, U, ValueT_co
 if TYPE_CHECKING:
     from webds.builder import DatasetBuilder
 
-__all__ = [
-    "AnyDecoder",
-    "BaseDataset",
-    "Dataset",
-    "DatasetOptions",
-    "DecoderSpec",
-    "OlderOptions",
-    "Selection",
-    "Stats",
-    "decoding",
-    "keeping",
-    "older_plan",
-    "resolve_decoders",
-]
-
-DecoderSpec: TypeAlias = str | bool | Mapping[str, FieldDecoder] | None
-"""How the older front doors are told to decode fields; see `decoding`."""
-
-AnyDecoder: TypeAlias = DecoderSpec | Callable[[Any], Any]
-"""The same, or a function of the whole sample."""
-
-
-class OlderOptions(TypedDict, total=False):
-    """Arguments that both older front doors have."""
-
-    keys: KeyFunction
-    length: int | None
-    epochs: int
-    opener: OpenerLike
-    handler: Handler
-    prepare_for_worker: bool | Callable[[], object]
-    missing_end: MissingEnd
-
-
-@final
-class DatasetOptions(OlderOptions, total=False):
-    """Arguments of `Dataset` that make no difference to the type of its values."""
-
-    suffixes: Collection[str] | None
-    shuffle: bool
+__all__ = ["BaseDataset", "Dataset", "Stats", "resolve_decoders"]
 
 
 @final
@@ -89,24 +49,6 @@ class Stats:
 
     losses: list[Loss]
     counts: dict[str, dict[str, int]]
-
-
-@final
-@attrs.define
-class Selection:
-    """How an older front door chooses shards.
-
-    Attributes:
-        prepare: as in `Dataset`; None where the plan's splitter decides.
-        subset: (index, total), which wins over the worker's.
-        length: what ``len`` returns.
-        raw: how many of the plan's stages belong to reading, so that `BaseDataset.raw_iter` has them too.
-    """
-
-    prepare: bool | Callable[[], object] | None = None
-    subset: tuple[int, int] | None = None
-    length: int | None = None
-    raw: int = 0
 
 
 class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[ValueT_co]):
@@ -386,52 +328,3 @@ class Dataset(BaseDataset[ValueT_co]):
         dataset = cls.__new__(cls)
         dataset._start(plan, selection or Selection())  # noqa: SLF001  # of its own class
         return dataset
-
-
-def older_plan(
-    urls: Urls,
-    keys: KeyFunction,
-    epochs: int,
-    opener: OpenerLike,
-    handler: Handler,
-    missing_end: MissingEnd,
-    suffixes: Collection[str] | None = None,
-    initial_pipeline: Sequence[Callable[[Iterator[Any]], Iterable[Any]]] | None = None,
-) -> Plan:
-    """Return the plan with which both older front doors begin; the arguments are theirs."""
-    if epochs < 1:
-        raise ValueError(f"epochs={epochs}: expected a number from 1")
-    how = as_opener(opener)
-    kept = () if suffixes is None else (keeping(suffixes),)
-    stages: tuple[Stage, ...] = (Repeat(n=epochs),) if epochs != 1 else ()
-    source: TarShards[Any]
-    if initial_pipeline is None:
-        source = TarSource(urls, how, keys=keys, missing_end=missing_end)
-        stages += kept
-    else:
-        only = kept[0].named() if kept else None
-        steps = tuple(initial_pipeline)
-        source = MemberSource(urls, how, stages=steps, keys=keys, suffixes=only, missing_end=missing_end)
-    return Plan(source=source, splitter=SplitByWorker(), stages=stages, policy=Policy(handler), checks_empty=False)
-
-
-def keeping(suffixes: Collection[str]) -> Select:
-    """Return the stage that keeps just these fields; one text names several, separated by spaces."""
-    return Select(fields=tuple(suffixes.split() if isinstance(suffixes, str) else suffixes))
-
-
-def decoding(decoder: AnyDecoder, policy: Policy | None = None) -> tuple[Stage, ...]:
-    """Return the stages that decode as an older front door was told to.
-
-    Args:
-        decoder: name of an image specification; True for ``"rgb"``; False or None for nothing; a function of the
-            whole sample; or a dict from extension to function or `Decoder`.
-        policy: what to do about a sample that cannot be decoded; None for the policy of the dataset.
-    """
-    if decoder is None or decoder is False:
-        return ()
-    if decoder is True:
-        decoder = "rgb"
-    if isinstance(decoder, (str, Mapping)):
-        return (Decode(spec=decoder, policy=policy),)
-    return (Map(f=decoder, keeps_key=True, policy=policy),)

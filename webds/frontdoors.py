@@ -11,17 +11,8 @@ import attrs
 from typing_extensions import Unpack, override
 
 from webds.abc import Opener, Source
-from webds.dataset import (
-    AnyDecoder,
-    BaseDataset,
-    DecoderSpec,
-    OlderOptions,
-    Selection,
-    decoding,
-    keeping,
-    older_plan,
-    resolve_decoders,
-)
+from webds.dataset import BaseDataset, resolve_decoders
+from webds.older import AnyDecoder, DecoderSpec, OlderOptions, Selection, decoding, keeping, older_plan
 from webds.openers.schemes import OpenerLike, reader
 from webds.plan import Plan
 from webds.policy import Guard, Handler, Ledger, Policy, reraise_exception
