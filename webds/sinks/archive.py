@@ -35,7 +35,7 @@ class Archive:
     """
 
     def __init__(self, target: Target, template: HeaderTemplate) -> None:
-        self.failed = False
+        self.failed: bool = False
         self._target = target
         self._template = template
         self._packer = MemberPacker(template)
