@@ -12,6 +12,7 @@ from webds.errors import SampleError, TarFormatError, annotate
 from webds.tar.header import shown
 from webds.tar.members import Member, Members
 from webds.tar.naming import base_plus_ext, is_metadata
+from webds.tar.seen import SeenKeys
 from webds.typing import UNREAD, KeyFunction, Sample
 
 __all__ = ["Duplicates", "Grouping", "ReadStats"]
@@ -91,9 +92,8 @@ class Grouping:
         self._current: _Part | None = None
         self._place: tuple[str, str, str] | None = None
         self._ready: deque[_Part] = deque()
-        self._seen: dict[str, tuple[str, ...]] = {}
+        self._seen = SeenKeys()
         self._known: dict[str, str] = {}
-        self._shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._good = 0
         self._delivered = 0
         self._stopped = False
@@ -148,7 +148,7 @@ class Grouping:
         if ahead is None:
             return
         buffer, plain = ahead
-        wanted, seen, shapes, known = self._wanted, self._seen, self._shapes, self._known
+        wanted, seen, known = self._wanted, self._seen, self._known
         follows_rule = keys is base_plus_ext
         held = self._ready.pop().sample if self._ready else None
         key: str | None = None
@@ -174,12 +174,11 @@ class Grouping:
                 if field in _RESERVED:
                     break
                 if this != key:
-                    if this in seen:
+                    if this <= seen.last and seen.get(this) is not None:
                         break
                     if key is not None:
                         finished += 1
-                        shape = tuple(sample)
-                        seen[key] = shapes.setdefault(shape, shape)
+                        seen.add(key, tuple(sample))
                         if held is not None:
                             delivered += 1
                             yield held
@@ -291,8 +290,7 @@ class Grouping:
         if part is None:
             return
         if part.before is None:
-            shape = tuple(part.sample)
-            self._seen[part.key] = self._shapes.setdefault(shape, shape)
+            self._seen.add(part.key, tuple(part.sample))
         if part.left_out:
             self._stats.left_out += 1
             return

@@ -31,7 +31,7 @@ def read_samples(
     noticed before a fragment is delivered. Where the archive is damaged, the samples that were complete before
     come first, then the error; the sample in which it happened is never delivered.
 
-    Memory: three samples, and the keys of the shard, each with a reference to a shared tuple of its fields.
+    Memory: three samples, what has been read ahead, and the keys of the shard; these in a row as long as they ascend.
 
     Args:
         stream: the archive, which may be compressed (gz, bz2, xz, zst); any ``read`` will do. It stays open.

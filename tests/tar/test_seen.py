@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webds.tar import seen
+from webds.tar.seen import SeenKeys
+
+keys = st.text(st.characters(codec="utf-8"), max_size=4)
+
+
+@given(
+    st.lists(st.tuples(keys, st.sampled_from([("a",), ("a", "b"), ()])), max_size=60), st.booleans(), st.integers(1, 5)
+)
+def test_it_knows_what_a_dict_knows(pairs: list[tuple[str, tuple[str, ...]]], ascending: bool, together: int) -> None:
+    known: dict[str, tuple[str, ...]] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seen, "_PACKED_TOGETHER", together)
+        record = SeenKeys()
+        for key, fields in sorted(pairs) if ascending else pairs:
+            assert record.get(key) == known.get(key)
+            if key not in known:
+                known[key] = fields
+                record.add(key, fields)
+            assert record.get(key) == known[key]
+        assert {key: record.get(key) for key, _ in pairs} == known
+
+
+def test_keys_that_ascend_take_little_more_than_their_text() -> None:
+    record = SeenKeys()
+    tracemalloc.start()
+    try:
+        for i in range(100_000):
+            record.add(f"sample{i:08d}", ("__key__", "jpg"))
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken < 100_000 * (14 + 1 + 8) * 1.3
+    assert record.get("sample00099999") == ("__key__", "jpg")
+    assert record.get("sample00100000") is None
