@@ -197,10 +197,20 @@ class Guard:
         self.policy = policy
         self.ledger = ledger
         self._seen: Counter[tuple[str, type[Exception]]] = Counter()
+        self._ends: list[str] = []
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a policy of the iteration has ended it: then nothing begins again, not even a repetition."""
+        return bool(self._ends)
 
     def using(self, policy: Policy | None) -> Guard:
-        """Return a guard with another policy and the same ledger; itself for None."""
-        return self if policy is None else Guard(policy, self.ledger)
+        """Return a guard of the same iteration with another policy and the same ledger; itself for None."""
+        if policy is None:
+            return self
+        guard = Guard(policy, self.ledger)
+        guard._ends = self._ends
+        return guard
 
     def handle(
         self,
@@ -253,6 +263,8 @@ class Guard:
                 f"{passed} errors, and max_errors={budget} lets no more pass; the last one: {text}",
                 url=url, key=key, field=field, stage=stage,
             ) from error  # fmt: skip
+        if not go_on:
+            self._ends.append(stage)
         return go_on
 
     def _warn(self, error: Exception, stage: str) -> None:

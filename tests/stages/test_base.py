@@ -6,6 +6,7 @@ from running import run_stages
 from webds.errors import EmptyDatasetError
 from webds.stages.base import Stage, alternatives, fields_there, is_there
 from webds.stages.functions import Filter, Map
+from webds.stages.shuffle import Shuffle
 from webds.typing import UNREAD
 
 
@@ -89,6 +90,14 @@ def test_values_that_failed_behind_a_filter_were_let_through_by_it() -> None:
     ran = run_stages([0, 1], Filter(predicate=lambda n: n == 0), Map(f=lambda n: 1 // n), policy="skip")
     assert ran.values == []
     assert len(ran.losses) == 1
+
+
+def test_what_a_policy_ended_early_says_nothing_of_a_filter() -> None:
+    """The rest might have been let through."""
+    stages = Map(f=lambda n: 6 // (n - 3)), Shuffle(size=1, seed=0), Filter(predicate=lambda n: n > 0)
+    assert run_stages(range(9), *stages, policy="stop").values == []
+    with pytest.raises(EmptyDatasetError):
+        run_stages(range(3), *stages, policy="stop")
 
 
 def test_of_two_filters_the_one_that_dropped_the_rest_is_named() -> None:

@@ -9,7 +9,7 @@ import pytest
 from running import plan_of, run_stages
 
 from webds.errors import EmptyDatasetError
-from webds.policy import Guard, Ledger, Policy
+from webds.policy import Guard, Ledger, Policy, ignore_and_stop
 from webds.stages.base import Run
 from webds.stages.batch import Batch, Unbatch
 from webds.stages.flow import Repeat, Take
@@ -63,6 +63,17 @@ def test_repeat_shuffles_each_pass_anew_and_each_epoch_alike() -> None:
     assert all(sorted(one) == list(range(20)) for one in passes)
     assert run_stages(range(20), *stages).values == values
     assert run_stages(range(20), *stages, epoch=1).values != values
+
+
+def test_a_policy_that_ends_the_iteration_ends_all_its_passes() -> None:
+    fails = Map(f=lambda n: 6 // (n - 3))
+    for stages in ([fails, Repeat(n=3)], [fails, Repeat()], [fails, Repeat(n=2), Repeat()], [Repeat(), fails]):
+        ran = run_stages(range(9), *stages, policy="stop")
+        assert len(ran.values) == 3
+        assert len(ran.losses) == 1
+    own = Map(f=lambda n: 6 // (n - 3), policy=Policy(ignore_and_stop))
+    assert len(run_stages(range(9), own, Repeat(n=3)).values) == 3
+    assert len(run_stages(range(9), fails, Repeat(n=3), policy="skip").values) == 24
 
 
 def test_repeats_can_be_nested() -> None:

@@ -208,7 +208,7 @@ def run_each(stages: list[tuple[EachStage, str]], upstream: Upstream, run: Run) 
     def judge() -> None:
         """Raise if a stage dropped everything; end a repetition of which nothing gets through at this place."""
         nonlocal judged, over
-        if judged:
+        if judged or run.guard.stopped:
             return
         judged = True
         for step, (stage, label) in enumerate(stages):

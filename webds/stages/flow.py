@@ -49,7 +49,8 @@ class Take(Stage):
 class Repeat(Stage):
     """Goes through everything before it again and again; shuffles differ from one pass to the next.
 
-    A pass that yields nothing is the last; so is the first one, if stages behind it drop all that comes of it.
+    A pass that yields nothing is the last, and one that an error policy ended; so is the first, if stages behind it
+    drop all that comes of it.
     """
 
     name: ClassVar[str] = "repeat"
@@ -62,7 +63,7 @@ class Repeat(Stage):
             for item in upstream(attrs.evolve(run, passes=(*run.passes, i))):
                 empty = False
                 yield item
-            if empty:
+            if empty or run.guard.stopped:
                 return
             if i == 0:
                 run.pass_over()
