@@ -43,7 +43,7 @@ UnknownTuple: TypeAlias = tuple[()]
 Numeric: TypeAlias = "complex | np.number[Any] | np.bool_ | npt.NDArray[np.number[Any] | np.bool_] | torch.Tensor"
 """What is collated into a tensor."""
 
-Texts: TypeAlias = "list[Any] | npt.NDArray[np.str_ | np.bytes_]"
+Texts: TypeAlias = "npt.NDArray[np.str_ | np.bytes_]"
 """What is collated into a list of something."""
 
 

@@ -97,7 +97,7 @@ class Pair(NamedTuple):
         ("text", list, str),
         (b"data", list, bytes),
         (np.array("text"), list, str),
-        (["text", 1], list, object),
+        (["text", 1], tuple, tuple),
         (np.array(["text"]), list, object),
         ((1, "text"), tuple, tuple),
         (Pair(1, "text"), tuple, tuple),

@@ -74,7 +74,7 @@ def test_structures_keep_their_form() -> None:
     assert type(batch["a"]) is tuple
     assert batch["a"][0].tolist() == [1, 1, 1]
     assert batch["a"][1] == ["x", "x", "x"]
-    assert type(batch["b"]) is list
+    assert type(batch["b"]) is tuple
     assert batch["b"][0].shape == (3, 2)
     assert batch["b"][1]["c"].tolist() == [True] * 3
     named = collate([Pair(1, "a"), Pair(2, "b")])
@@ -162,3 +162,9 @@ def test_splitting_keeps_named_tuples_and_arrays() -> None:
 def test_splitting_refuses_columns_of_unequal_lengths() -> None:
     with pytest.raises(BatchError, match=r"\[1, 2\]"):
         split_batch(([1], [1, 2]))
+
+
+def test_samples_that_are_lists_come_back_from_a_batch() -> None:
+    batch = collate([[1, "a"], [2, "b"], [3, "c"]])
+    assert type(batch) is tuple
+    assert [(int(number), text) for number, text in split_batch(batch)] == [(1, "a"), (2, "b"), (3, "c")]

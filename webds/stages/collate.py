@@ -23,9 +23,9 @@ def collate(samples: Sequence[Any]) -> Any:
             or tuples, lists, named tuples and mappings of these, of equal lengths and keys.
 
     Returns:
-        The same structure with, at each leaf, a tensor of shape (N, …) for tensors and arrays; a tensor of
-        shape (N,) for numbers: bool, int64, float64 or complex128, a numpy scalar's own dtype; a list of N for
-        strings and bytes.
+        The same structure, with tuples for lists, and at each leaf: a tensor of shape (N, …) for tensors and
+        arrays; a tensor of shape (N,) for numbers, bool, int64, float64, complex128 or a numpy scalar's own dtype;
+        a list of N for strings and bytes.
 
     Raises:
         BatchError: the samples do not fit together. It names the field, the shapes, and the first sample that
@@ -145,14 +145,14 @@ def _collate_sequences(values: Sequence[Any], path: str, known: Sequence[str] | 
     labels = names or known
     if labels is None or len(labels) != len(first):
         labels = [f"element {i}" for i in range(len(first))]
-    columns = [
+    columns = tuple(
         _collate(column, f"{path}, {label}" if path else label)
         for label, column in zip(labels, zip(*values, strict=True), strict=True)
-    ]
+    )
     if names is not None:
         make: Callable[..., Any] = type(first)
         return make(*columns)
-    return tuple(columns) if isinstance(first, tuple) else columns
+    return columns  # a tuple for lists too: what is a list in a batch has an element for each sample
 
 
 def split_batch(batch: Any) -> list[Any]:

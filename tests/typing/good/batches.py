@@ -86,7 +86,7 @@ def single_values(
     assert_type(texts.batch(2), webds.DatasetBuilder[list[str]])
     assert_type(texts.batch(2).unbatch(), webds.DatasetBuilder[str])
     assert_type(datas.batch(2), webds.DatasetBuilder[list[bytes]])
-    assert_type(lists.batch(2), webds.DatasetBuilder[list[Any]])
+    assert_type(lists.batch(2), webds.DatasetBuilder[tuple[Any, ...]])
     assert_type(lists.unbatch(), webds.DatasetBuilder[int])
     assert_type(names.batch(2), webds.DatasetBuilder[list[Any]])
 
