@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, BinaryIO, Final, Literal, final
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast, final
 from urllib.parse import urlsplit
 
 import attrs
@@ -15,8 +15,9 @@ from webds.abc import Opener
 from webds.errors import OpenError
 from webds.openers.httpauth import basic_credentials, netrc_login
 from webds.openers.httpclient import Request, closing, described, discard, send
+from webds.openers.pieces import PieceReader
 from webds.openers.retry import Attempts, Patience, Retry, TransientError, seconds_to_wait
-from webds.openers.streams import BUFFER_SIZE, FeedReader, check_range, hidden
+from webds.openers.streams import BUFFER_SIZE, check_range, hidden
 from webds.openers.transfer import Transfer, announced_length, content_range
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class HttpOpener(Opener):
         size = max(self.buffer_size, _LOOKED_AT) if self.buffer_size > 0 else BUFFER_SIZE
         transfer = self._transfer(url)
         transfer.begin()
-        stream = FeedReader(transfer, size)
+        stream = PieceReader(transfer, size)
         with contextlib.ExitStack() as on_failure:
             on_failure.enter_context(stream)
             if not _may_be_page(url):
@@ -111,7 +112,7 @@ class HttpOpener(Opener):
                 if start.startswith(_HTML_STARTS):
                     raise _page(url)
             on_failure.pop_all()
-        return stream
+        return cast("BinaryIO", stream)
 
     @override
     def size(self, url: str) -> int | None:
@@ -132,7 +133,7 @@ class HttpOpener(Opener):
         if length == 0:
             return b""
         transfer = self._transfer(url, start, start + length)
-        with FeedReader(transfer, self.buffer_size) as stream:
+        with PieceReader(transfer, min(length, BUFFER_SIZE)) as stream:
             transfer.begin()
             return stream.read(length)
 

@@ -116,12 +116,6 @@ class Feed(ABC):
             OpenError: only now it shows that bytes are missing from what was delivered as complete.
         """
 
-    def stop(self) -> None:  # noqa: B027  # most have nothing to wait for
-        """End a wait of `fill`, also in another thread, with an error: the stream is being closed.
-
-        Called once, before `release`. By default nothing is done, and `close` waits for `fill`.
-        """
-
     def seekable(self) -> bool:
         """Return whether `seek` works; False unless a subclass says otherwise."""
         return False
@@ -169,10 +163,6 @@ class _Raw(io.RawIOBase):
         while part := self.read(1 << 20):
             parts.append(part)
         return b"".join(parts)
-
-    def stop(self) -> None:
-        self.closing = True  # further reads look at the buffer and wait for nothing
-        self._feed.stop()
 
     @override
     def close(self) -> None:
@@ -260,7 +250,7 @@ class FeedReader(io.BufferedReader):
         if self.closed:
             return
         failure = None if self._raised else self._bytes.failure
-        self._bytes.stop()
+        self._bytes.closing = True  # so that this looks at the buffer and waits for nothing
         self._bytes.unread = bool(super().peek(1))
         super().close()
         if failure is not None:

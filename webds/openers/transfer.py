@@ -19,8 +19,8 @@ from typing_extensions import override
 
 from webds.errors import OpenError
 from webds.openers.httpclient import discard, failure_of
+from webds.openers.pieces import PieceFeed
 from webds.openers.retry import Attempts, TransientError
-from webds.openers.streams import Feed
 
 if TYPE_CHECKING:  # imported where it is used: most programs read local files
     from urllib3 import BaseHTTPResponse
@@ -118,7 +118,7 @@ def _is_settled(modified: str, date: str | None) -> bool:
 
 
 @final
-class Transfer(Feed):
+class Transfer(PieceFeed):
     """The bytes of a URL, or a range of them.
 
     Args:
@@ -148,7 +148,7 @@ class Transfer(Feed):
         self._stop = stop
         self._size: int | None = None
         self._version = _Version()
-        self._digest = hashlib.blake2b()  # of what was delivered, kept up where no validator names the version
+        self._digest = hashlib.sha256()  # of what was delivered, kept up where no validator names the version
         self._goes_on = False  # the server sent less of a range than asked for, in good order
         self._response: BaseHTTPResponse | None = None
         self._until: int | None = None  # the byte after the last one of this answer, where that is known
@@ -162,8 +162,8 @@ class Transfer(Feed):
         self._attempts.persist(self._connect)
 
     @override
-    def fill(self, buffer: memoryview) -> int:
-        return self._attempts.persist(lambda: self._take(buffer), lambda: self._position - self._start)
+    def piece(self, size: int) -> bytes:
+        return self._attempts.persist(lambda: self._take(size), lambda: self._position - self._start)
 
     @override
     def stop(self) -> None:
@@ -174,7 +174,7 @@ class Transfer(Feed):
                 shutdown()
 
     @override
-    def release(self, *, unread: bool) -> None:
+    def release(self) -> None:
         self._drop()
 
     @property
@@ -194,36 +194,33 @@ class Transfer(Feed):
         if response is not None:
             discard(response)
 
-    def _take(self, buffer: memoryview) -> int:
-        """Deliver the next bytes; 0 at the end only."""
+    def _take(self, size: int) -> bytes:
+        """Return the next bytes; none at the end only."""
         try:
             while not self._is_done:
                 if self._response is None:
                     self._connect()
                     continue
                 ends = [end - self._position for end in (self._until, self._end) if end is not None]
-                if data := self._read(self._response, min(len(buffer), _PIECE, *ends)):
-                    return self._deliver(data, buffer)
+                if data := self._read(self._response, min(size, _PIECE, *ends)):
+                    if self._version.validator is None:
+                        self._digest.update(data)
+                    self._position += len(data)
+                    return data
                 self._end_of_answer()
         except TransientError:
             self._drop()
             self._goes_on = False
             raise
         self._drop()
-        return 0
-
-    def _deliver(self, data: bytes, buffer: memoryview) -> int:
-        buffer[: len(data)] = data
-        if self._version.validator is None:
-            self._digest.update(data)
-        self._position += len(data)
-        return len(data)
+        return b""
 
     def _read(self, response: BaseHTTPResponse, size: int) -> bytes:
-        # What has arrived, so that each attempt advances; but the first piece whole, by which data is recognised.
-        whole = self._position == self._start and not self._attempts.failures
+        # Whole pieces are faster. A failure loses what has come of one: after it, what has arrived is taken at once,
+        # so that each attempt advances.
+        read = response.read1 if self._attempts.failures else response.read
         try:
-            return (response.read(size) if whole else response.read1(size)) if size else b""
+            return read(size) if size else b""
         except Exception as error:
             failure = failure_of(error, self._broken(), self._url, self._secrets)
         raise failure  # where no other exception is being handled that would come along
@@ -320,7 +317,7 @@ class Transfer(Feed):
     def _pass_over(self, response: BaseHTTPResponse, first: int, *, again: bool) -> None:
         """Read up to the byte that is wanted; where nothing else names the version, compare what was delivered."""
         compared = again and self._version.validator is None and first < self._position
-        digest = hashlib.blake2b()
+        digest = hashlib.sha256()
         while first < self._position:
             goal = self._start if first < self._start else self._position
             data = self._read(response, min(_PIECE, goal - first))
