@@ -21,6 +21,11 @@ __all__ = ["Plain", "plain_members"]
 _FILE: Final = ord("0")
 _PAX: Final = ord("x")
 _TIME_ONLY: Final = re.compile(rb"(\d\d) mtime=[^\n]*\n\0*")
+_SMALL: Final = 16384
+"""Bytes from header to header, on average, up to which it pays to look at every block."""
+
+_MAGIC: Final = np.frombuffer(b"ustar", np.uint8)
+_SIZE_WEIGHTS: Final = 8 ** np.arange(10, -1, -1)
 _GNU_MAGIC: Final = np.frombuffer(b"ustar  \0", np.uint8)
 _OCTAL_WEIGHTS: Final = (8 ** np.arange(5, -1, -1)).astype(np.uint32)
 _EVEN: Final = np.uint64(0x00FF00FF00FF00FF)
@@ -56,18 +61,58 @@ def plain_members(buffer: bytes, start: int) -> Plain:
         buffer: part of an archive.
         start: where in it a header is due.
     """
-    heads, begins, starts, sizes = _walk(buffer, start)
-    end = begins[-1]
-    good, names = _verify(buffer, heads, [at - BLOCK for at in starts]) if starts else (0, [])
-    return Plain(names[:good], begins[: good + 1], starts[:good], sizes[:good], end)
+    found = _leap(buffer, start) or _walk(buffer, start)
+    if not found.starts:
+        return Plain([], [start], [], [], start)
+    good, names = _verify(found)
+    return Plain(names, found.begins[: good + 1], found.starts[:good], found.sizes[:good], found.begins[-1])
 
 
-def _walk(buffer: bytes, start: int) -> tuple[list[int], list[int], list[int], list[int]]:
-    """Go from header to header by the sizes they claim.
+class _Found(NamedTuple):
+    """Headers that follow one another by the sizes they claim, before anything is verified.
+
+    Attributes:
+        blocks: the headers, shape (N, 512).
+        rows: which of them are those of members; None for all.
+        begins: as in `Plain`.
+        starts: as in `Plain`.
+        sizes: as in `Plain`.
+    """
+
+    blocks: NDArray[np.uint8]
+    rows: list[int] | None
+    begins: list[int]
+    starts: list[int]
+    sizes: list[int]
+
+
+def _leap(buffer: bytes, start: int) -> _Found | None:
+    """Find the headers of small members by their magic, all at once.
 
     Returns:
-        Where all headers are, and as in `Plain`: where members begin, where their data begins, and its sizes.
+        None where members are large, so that looking at every block would cost more than `_walk`, and where the
+        blocks with the magic do not lead from one to the next: there are other headers, or data looks like one.
     """
+    count = (len(buffer) - start) // BLOCK
+    blocks = np.frombuffer(buffer, np.uint8, count * BLOCK, start).reshape(count, BLOCK)
+    at = np.flatnonzero(blocks[:, 257] == _MAGIC[0])
+    at = at[(blocks[at, 257:262] == _MAGIC).all(axis=1)]
+    if len(at) * _SMALL < count * BLOCK or at[0] != 0 or not (blocks[at, 156] == _FILE).all():
+        return None
+    heads = blocks[at]
+    sizes = (heads[:, 124:135] - np.uint8(48)).astype(np.int64) @ _SIZE_WEIGHTS
+    following = at + 1 + (sizes + (BLOCK - 1)) // BLOCK
+    if not (following[:-1] == at[1:]).all():
+        return None
+    whole = len(at) - int(following[-1] > count)
+    begins: list[int] = (at[:whole] * BLOCK + start).tolist()
+    ends: list[int] = (following[:whole] * BLOCK + start).tolist()
+    starts = [begin + BLOCK for begin in begins]
+    return _Found(heads[:whole], None, [*begins, ends[-1]] if ends else [start], starts, sizes[:whole].tolist())
+
+
+def _walk(buffer: bytes, start: int) -> _Found:
+    """Go from header to header by the sizes they claim."""
     heads: list[int] = []
     begins = [start]
     starts: list[int] = []
@@ -97,7 +142,11 @@ def _walk(buffer: bytes, start: int) -> tuple[list[int], list[int], list[int], l
         sizes.append(size)
         begins.append(following)
         at = following
-    return heads, begins, starts, sizes
+    blocks = np.frombuffer(b"".join([buffer[at : at + BLOCK] for at in heads]), np.uint8).reshape(-1, BLOCK)
+    if len(heads) == len(starts):
+        return _Found(blocks, None, begins, starts, sizes)
+    position = {at: i for i, at in enumerate(heads)}
+    return _Found(blocks, [position[at - BLOCK] for at in starts], begins, starts, sizes)
 
 
 def _after_time_only(buffer: bytes, at: int) -> int:
@@ -114,33 +163,23 @@ def _after_time_only(buffer: bytes, at: int) -> int:
     return body + BLOCK if match is not None and match[0].find(b"\n") + 1 == int(match[1]) else -1
 
 
-def _verify(buffer: bytes, heads: list[int], of_members: list[int]) -> tuple[int, list[str]]:
+def _verify(found: _Found) -> tuple[int, list[str]]:
     """Check the headers of members and the pax headers among them.
-
-    Args:
-        buffer: part of an archive.
-        heads: where all headers are.
-        of_members: where those of the members themselves are.
 
     Returns:
         How many members, from the first on, have nothing but good and plain headers; and their names.
     """
-    blocks = np.frombuffer(b"".join([buffer[at : at + BLOCK] for at in heads]), np.uint8).reshape(-1, BLOCK)
+    blocks = members = found.blocks
     good = _sums_fit(blocks)
     digits = blocks[:, 124:135] - np.uint8(48)
     good &= (digits <= 7).all(axis=1) & ((blocks[:, 135] & 0xDF) == 0)
-    if len(heads) == len(of_members):
-        members = blocks
-    else:
-        position = {at: i for i, at in enumerate(heads)}
-        rows = [position[at] for at in of_members]
-        members = blocks[rows]
+    if found.rows is not None:
+        members = blocks[found.rows]
         # A member is good if its own header is, and those between it and the member before.
-        good = np.logical_and.reduceat(good, [0, *(row + 1 for row in rows[:-1])])
+        good = np.logical_and.reduceat(good, [0, *(row + 1 for row in found.rows[:-1])])
     # The prefix of ustar makes a longer name; in GNU tar's own headers other things stand there.
     good &= (members[:, 345] == 0) | (members[:, 257:265] == _GNU_MAGIC).all(axis=1)
-    count = len(of_members) if good.all() else int(good.argmin())
-    return _names(members, count)
+    return _names(members, len(members) if good.all() else int(good.argmin()))
 
 
 def _sums_fit(blocks: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -173,4 +212,4 @@ def _names(members: NDArray[np.uint8], count: int) -> tuple[int, list[str]]:
     if b"\0" in joined or joined.count(b"\n") != max(0, count - 1):
         count = next(i for i, name in enumerate(raw) if b"\0" in name or b"\n" in name)
         joined = b"\n".join(raw[:count])
-    return count, joined.decode("utf-8", "surrogateescape").split("\n")
+    return count, joined.decode("utf-8", "surrogateescape").split("\n") if count else []
