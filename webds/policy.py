@@ -184,6 +184,15 @@ def _first(origin: Origin | None) -> tuple[str | None, str | None]:
     return url, f"{key} (and {len(more)} more)" if more and key is not None else key
 
 
+def _losses(error: Exception, stage: str, field: str | None, where: list[tuple[str | None, str | None]]) -> list[Loss]:
+    """Return what ``error`` lost: the samples at ``where``, by URL and key. What the error itself knows wins."""
+    known = place_of(error)
+    text = redact(f"{type(error).__name__}: {error.message if isinstance(error, WebdsError) else error}")
+    stage, field = known.get("stage", stage), known.get("field", field)
+    places = ((url or known.get("url"), key or known.get("key")) for url, key in where)
+    return [Loss(stage, url and redact(url), key, field, text) for url, key in places]
+
+
 @final
 class Guard:
     """A policy at work: what the stages of one iteration call when something failed.
@@ -251,17 +260,14 @@ class Guard:
             go_on = self.policy.handler is warn_and_continue
         else:
             go_on = self.policy.handler(error)
-        batch = [(url, key)] if origin is None else [_first(one) for one in _samples(origin)]
-        known = place_of(error)
-        text = redact(f"{type(error).__name__}: {error.message if isinstance(error, WebdsError) else error}")
-        stage, field = known.get("stage", stage), known.get("field", field)
-        where = [(url or known.get("url"), key or known.get("key")) for url, key in batch]
-        self.ledger.record(*(Loss(stage, url and redact(url), key, field, text) for url, key in where))
+        where = [(url, key)] if origin is None else [_first(one) for one in _samples(origin)]
+        losses = _losses(error, stage, field, where)
+        self.ledger.record(*losses)
         budget = self.policy.max_errors
         if budget is not None and (passed := len(self.ledger)) > budget:
             raise ErrorBudgetError(
-                f"{passed} errors, and max_errors={budget} lets no more pass; the last one: {text}",
-                url=url, key=key, field=field, stage=stage,
+                f"{passed} errors, and max_errors={budget} lets no more pass; the last one: {losses[0].error}",
+                url=url, key=key, field=losses[0].field, stage=losses[0].stage,
             ) from error  # fmt: skip
         if not go_on:
             self._ends.append(stage)

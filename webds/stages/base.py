@@ -199,27 +199,9 @@ def run_each(stages: list[tuple[EachStage, str]], upstream: Upstream, run: Run) 
     """
     functions = [stage.function() for stage, _ in stages]
     guards = [run.guard.using(stage.policy) for stage, _ in stages]
-    dropped = [0] * len(functions)
-    failed = [0] * len(functions)
-    shapes: list[set[str]] = [set() for _ in functions]
-    kept = 0
-    judged = over = False
-
-    def judge() -> None:
-        """Raise if a stage dropped everything; end a repetition of which nothing gets through at this place."""
-        nonlocal judged, over
-        if judged or run.guard.stopped:
-            return
-        judged = True
-        for step, (stage, label) in enumerate(stages):
-            if stage.drops:
-                through = kept + sum(dropped[step + 1 :]) + sum(failed[step + 1 :])
-                how = f"{stage.name}({stage.describe()})"
-                run.check_not_empty(label, how, through, dropped[step], shapes[step])
-        over = any(dropped) and not any(failed) and not kept
-
-    for origin, value in upstream(run.watched_by(judge, *run.watchers)):
-        if over:
+    tally = _Tally(stages, run)
+    for origin, value in upstream(run.watched_by(tally.judge, *run.watchers)):
+        if tally.over:
             return
         before = value
         step = 0
@@ -229,18 +211,48 @@ def run_each(stages: list[tuple[EachStage, str]], upstream: Upstream, run: Run) 
                 if value is DROP:
                     break
         except Exception as error:
-            failed[step] += 1
+            tally.failed[step] += 1
             if not guards[step].handle(error, stages[step][0].name, origin):
                 return
             continue
         if value is DROP:
-            dropped[step] += 1
-            if len(shapes[step]) < 20 and isinstance(before, Mapping):
-                shapes[step].update(fields_there(before))
+            tally.drop(step, before)
             continue
-        kept += 1
+        tally.kept += 1
         yield origin, value
-    judge()
+    tally.judge()
+
+
+class _Tally:
+    """What neighbouring stages did with the values of one iteration at this place."""
+
+    def __init__(self, stages: list[tuple[EachStage, str]], run: Run) -> None:
+        self._stages = stages
+        self._run = run
+        self._judged = False
+        self._shapes: list[set[str]] = [set() for _ in stages]
+        self._dropped = [0] * len(stages)
+        self.failed = [0] * len(stages)
+        self.kept = 0
+        self.over = False
+
+    def drop(self, step: int, value: Any) -> None:
+        """Count a value that a stage dropped, and note what it looked like."""
+        self._dropped[step] += 1
+        if len(self._shapes[step]) < 20 and isinstance(value, Mapping):
+            self._shapes[step].update(fields_there(value))
+
+    def judge(self) -> None:
+        """Raise if a stage dropped everything; end a repetition of which nothing gets through at this place."""
+        if self._judged or self._run.guard.stopped:
+            return
+        self._judged = True
+        for step, (stage, label) in enumerate(self._stages):
+            if stage.drops:
+                through = self.kept + sum(self._dropped[step + 1 :]) + sum(self.failed[step + 1 :])
+                how = f"{stage.name}({stage.describe()})"
+                self._run.check_not_empty(label, how, through, self._dropped[step], self._shapes[step])
+        self.over = any(self._dropped) and not any(self.failed) and not self.kept
 
 
 def alternatives(field: str) -> tuple[str, ...]:
