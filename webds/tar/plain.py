@@ -97,7 +97,7 @@ def _leap(buffer: bytes, start: int) -> _Found | None:
     blocks = np.frombuffer(buffer, np.uint8, count * BLOCK, start).reshape(count, BLOCK)
     at = np.flatnonzero(blocks[:, 257] == _MAGIC[0])
     at = at[(blocks[at, 257:262] == _MAGIC).all(axis=1)]
-    if len(at) * _SMALL < count * BLOCK or at[0] != 0 or not (blocks[at, 156] == _FILE).all():
+    if not len(at) or len(at) * _SMALL < count * BLOCK or at[0] != 0 or not (blocks[at, 156] == _FILE).all():
         return None
     heads = blocks[at]
     sizes = (heads[:, 124:135] - np.uint8(48)).astype(np.int64) @ _SIZE_WEIGHTS
