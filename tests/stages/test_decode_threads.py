@@ -91,16 +91,23 @@ def outcome(values: list[dict[str, Any]], *stages: Stage, **options: Any) -> Any
     return ran.values, ran.origins, ran.losses
 
 
+BEFORE: tuple[tuple[Stage, ...], ...] = ((), (Repeat(n=2),), (Take(n=5),))
+AFTER: tuple[tuple[Stage, ...], ...] = ((), (Filter(predicate=lambda sample: sample["cls"] == 1),), (Take(n=3),))
+
+
 @given(
     st.lists(st.sampled_from(["0", "1", "2", "bad", "worse"]), max_size=20),
+    st.sampled_from(BEFORE),
+    st.sampled_from(AFTER),
     st.sampled_from(["raise", "skip", "stop"]),
     st.sampled_from([None, 0, 1, 3]),
 )
 def test_values_order_errors_and_losses_are_those_without_threads(
-    texts: list[str], policy: str, max_errors: int | None
+    texts: list[str], before: tuple[Stage, ...], after: tuple[Stage, ...], policy: str, max_errors: int | None
 ) -> None:
     plain, *threaded = (
-        outcome(samples(*texts), Decode(threads=threads), policy=policy, max_errors=max_errors) for threads in THREADS
+        outcome(samples(*texts), *before, Decode(threads=threads), *after, policy=policy, max_errors=max_errors)
+        for threads in THREADS
     )
     for found in threaded:
         assert found == plain
