@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ Size: TypeAlias = int | tuple[int, int]
 _Box: TypeAlias = tuple[float, float, float, float]
 
 
-def to_size(size: Any) -> Size:
+def to_size(size: Size) -> Size:
     """Return ``size`` as an int or as a tuple of two ints.
 
     Raises:
