@@ -24,7 +24,7 @@ class SeenKeys:
     """
 
     def __init__(self) -> None:
-        self.last = ""
+        self.last: str = ""
         self._numbers: dict[tuple[str, ...], int] = {}
         self._fields: list[tuple[str, ...]] = []
         self._recent: list[str] = []
