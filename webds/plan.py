@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -141,6 +140,7 @@ class Plan:
     def _read(self, run: Run) -> Generator[Item]:
         """Yield the samples of all shards of this place, with their origins."""
         guard = run.guard
+        names_url = self.names_url
         stats = ReadStats()
         failed = False
         for shard in self.shards(run.key, run.place):
@@ -159,21 +159,18 @@ class Plan:
                 if stopped:
                     return
                 continue
+            ordinal = 0
             try:
-                for ordinal in itertools.count():
-                    try:
-                        sample = next(samples)
-                    except StopIteration:
-                        break
-                    except Exception as error:
-                        on_error(error)
-                        break
+                for sample in samples:
                     key = None
                     if isinstance(sample, dict):
                         key = sample.get("__key__")
-                        if self.names_url:
+                        if names_url:
                             sample["__url__"] = shard
                     yield (shard, ordinal, key), sample
+                    ordinal += 1
+            except Exception as error:  # of the source: what is done with a sample raises elsewhere
+                on_error(error)
             finally:
                 close = getattr(samples, "close", None)
                 if close is not None:

@@ -152,6 +152,7 @@ class Grouping:
         follows_rule = keys is base_plus_ext
         held = self._ready.pop().sample if self._ready else None
         key: str | None = None
+        this = ""
         sample: Sample = {}
         if self._current is not None:
             key, sample = self._current.key, self._current.sample
@@ -162,17 +163,23 @@ class Grouping:
             # A name that goes on behind "key." as another one did has the same field as that.
             field = known.get(name[cut:]) if name.startswith(prefix) else None
             if field is None:
-                try:
-                    this, field = self._split(name, keys, follows_rule)
-                except Exception:  # it comes again, and is located, when the member is taken by itself
-                    break
-                if this is None or field is None:
-                    self._pass_over(name)
-                    passed += 1
-                    used += 1
-                    continue
-                if field in _RESERVED:
-                    break
+                dot = name.find(".", slash := name.rfind("/") + 1)
+                # The same for the first of a sample; what begins with "_" may be metadata.
+                if follows_rule and dot > slash and name[0] != "_":
+                    this, field = name[:dot], known.get(name[dot + 1 :])
+                if field is None:
+                    try:
+                        split = self._split(name, keys, follows_rule)
+                    except Exception:  # it comes again, and is located, when the member is taken by itself
+                        break
+                    if split is None:
+                        self._pass_over(name)
+                        passed += 1
+                        used += 1
+                        continue
+                    this, field = split
+                    if field in _RESERVED:
+                        break
                 if this != key:
                     if this <= seen.last and seen.get(this) is not None:
                         break
@@ -184,7 +191,7 @@ class Grouping:
                             yield held
                         held = sample
                     key, sample = this, {"__key__": this}
-                    prefix = _prefix(key) if follows_rule else _NO_PREFIX
+                    prefix = this + "." if follows_rule and this[:2] != "__" else _NO_PREFIX
                     cut = len(prefix)
             if field in sample:
                 break
@@ -207,17 +214,12 @@ class Grouping:
             part.before is None and part.fault is None and part.ordinal >= self._start for part in parts
         )
 
-    def _split(self, name: str, keys: KeyFunction, follows_rule: bool) -> tuple[str | None, str | None]:
-        """Return key and field of a member; None and None if it belongs to no sample."""
-        if follows_rule:
-            dot = name.find(".", slash := name.rfind("/") + 1)
-            # What begins with "_" may be metadata.
-            if dot > slash and name[0] != "_" and (field := self._known.get(name[dot + 1 :])) is not None:
-                return name[:dot], field
+    def _split(self, name: str, keys: KeyFunction, follows_rule: bool) -> tuple[str, str] | None:
+        """Return key and field of a member; None if it belongs to no sample."""
         key, field = keys(name)
         if key is None or field is None:
-            return None, None
-        if follows_rule:
+            return None
+        if follows_rule and field not in _RESERVED:
             self._known[name[len(key) + 1 :]] = field
         return key, field
 
