@@ -13,8 +13,11 @@ __all__ = ["Blocks"]
 PIECE: Final = 1 << 20
 """Bytes asked of a stream at once: large against the cost of a call, small against the memory of a worker."""
 
-_FIRST_PIECE: Final = 1 << 16
-"""Bytes asked for first and behind a stretch that was passed over; from there on, twice as many each time."""
+_FIRST_PIECE: Final = 1 << 18
+"""Bytes asked for first; from there on, twice as many each time."""
+
+_PIECE_BEHIND_A_SEEK: Final = 1 << 16
+"""The same behind a stretch that was passed over: another one may follow soon."""
 
 _WORTH_A_SEEK: Final = 1 << 18
 """Bytes that are passed over by a seek rather than read."""
@@ -91,7 +94,7 @@ class Blocks:
         """Pass over the next ``size`` bytes, by a seek where that saves reading, and return how many there were."""
         start = self.offset
         if size - (len(self._buffer) - self._used) > _WORTH_A_SEEK and (end := self._end()) is not None:
-            self._buffer, self._used, self._piece = b"", 0, _FIRST_PIECE
+            self._buffer, self._used, self._piece = b"", 0, _PIECE_BEHIND_A_SEEK
             self.offset = max(start, min(start + size, end))
             self._stream.seek(self._base + self.offset)
         while (missing := start + size - self.offset) > 0 and self.take(min(PIECE, missing)):
