@@ -127,7 +127,7 @@ ROWS: Final = (
         "raw-photos-gz",
         "the same, gzip'd",
         "photos-gz",
-        (*_GZ, raw.webdataset),
+        (*_GZ, raw.webdataset, raw.zlib_alone, raw.isal_alone),
         (
             Ratio("with zlib, 1.1x webdataset", "webdataset", 1.1),
             Ratio("with `fast`, 2x webdataset", "webdataset", 2, subject="webds with isal"),

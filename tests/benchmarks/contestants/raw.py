@@ -12,6 +12,7 @@ __all__ = [
     "dali",
     "dali_batch",
     "datasets",
+    "isal_alone",
     "labels_webdataset",
     "labels_webdataset_selecting",
     "labels_webds",
@@ -20,6 +21,7 @@ __all__ = [
     "spdl",
     "webdataset",
     "webds",
+    "zlib_alone",
 ]
 
 
@@ -123,6 +125,23 @@ def _read_into(job: Job) -> Callable[[], int]:
     return run
 
 
+def _inflate(module: str) -> Callable[[Job], Callable[[], int]]:
+    def prepare(job: Job) -> Callable[[], int]:
+        decompressobj = peer(module).decompressobj
+
+        def run() -> int:
+            for path in job.shards:
+                inflater = decompressobj(wbits=31)
+                with open(path, "rb", buffering=0) as stream:
+                    while piece := stream.read(1 << 18):
+                        inflater.decompress(piece)
+            return job.samples
+
+        return run
+
+    return prepare
+
+
 def _labels_webds(job: Job) -> Iterable[Any]:
     import webds
 
@@ -149,6 +168,8 @@ dali = Reader("DALI", _open_dali, lambda sample: [memoryview(value) for value in
 datasets = Reader("datasets", _open_datasets, _contents_of_datasets, needs=("datasets",))
 spdl = Reader("SPDL, members only", _open_spdl, lambda pairs: [data for _, data in pairs], needs=("spdl.io",))
 read2 = Task("read(2)", _read)
+zlib_alone = Task("zlib alone", _inflate("zlib"))
+isal_alone = Task("isal alone", _inflate("isal.isal_zlib"), needs=("isal",))
 read2_one_buffer = Task("read(2) into one buffer", _read_into)
 labels_webds = Reader("webds", _labels_webds, lambda sample: sample)
 labels_webdataset = Reader("webdataset", _labels_webdataset, lambda sample: sample, needs=("webdataset",))
