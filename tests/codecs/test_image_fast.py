@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 from sklearn.datasets import load_sample_image
 
-from webds.codecs import image_fast
+from webds.codecs import image_fast, image_values
 from webds.codecs.image import IMAGE_SPECS, ImageCodec
 from webds.errors import DecodeError
 
@@ -246,13 +246,14 @@ def test_with_a_simplejpeg_that_cannot_be_strict_pillow_decodes(monkeypatch: pyt
     assert "truncated" in both("rgb8", FILES["4:2:0"][:-300])[0]
 
 
-def test_without_the_way_that_is_not_public_pillow_hands_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from webds.codecs import image_values
-
-    values = {spec: ImageCodec(spec, fast=False).decode(FILES["4:2:0"], "jpg") for spec in FAST_SPECS}
+def test_without_what_is_not_public_of_pillow_the_values_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {spec: ImageCodec(spec, fast=False).decode(FILES["metadata"], "jpg") for spec in IMAGE_SPECS}
     monkeypatch.setattr(image_values, "_ENCODER", "no such name")
+    monkeypatch.setattr(image_values, "_PLAIN", "no such name")
     for spec, value in values.items():
-        check_same(ImageCodec(spec, fast=False).decode(FILES["4:2:0"], "jpg"), value)
+        found = ImageCodec(spec, fast=False).decode(FILES["metadata"], "jpg")
+        check_same(found, value)
+        assert getattr(found, "info", None) == getattr(value, "info", None)
 
 
 def test_the_choice_is_part_of_the_codec_and_pickles() -> None:

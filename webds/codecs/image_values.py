@@ -20,7 +20,9 @@ __all__ = ["array_as_asked", "image_as_asked", "pixels_as_asked", "stored_as"]
 
 _Array: TypeAlias = NDArray[Any]
 _CHUNK: Final = 1 << 16
+# Names of Pillow that are not public, and may go: then there is a slower way.
 _ENCODER: Final = "_getencoder"
+_PLAIN: Final = "_new"
 
 
 def stored_as(spec: ImageSpec) -> str:
@@ -34,8 +36,11 @@ def image_as_asked(image: Image.Image, spec: ImageSpec) -> Any:
     if spec.container == "pil":
         from PIL import ImageFile  # noqa: PLC0415  # loaded by the first image
 
-        # A copy is a plain image: it keeps nothing of the file, and pickles.
-        return image.copy() if isinstance(image, ImageFile.ImageFile) else image
+        if not isinstance(image, ImageFile.ImageFile):
+            return image
+        # A plain image, which keeps nothing of the file, and pickles, around the same pixels. Nobody else has them.
+        plain = getattr(image, _PLAIN, None)
+        return image.copy() if plain is None else plain(image.im)
     return pixels_as_asked(_pixels(image, stored_as(spec)), spec)
 
 
@@ -78,7 +83,7 @@ def _pixels(image: Image.Image, order: str) -> _Array:
     width, height = image.size
     array = np.empty((height, width) if order == "L" else (height, width, len(order)), np.uint8)
     encoder_of = getattr(Image, _ENCODER, None)
-    if encoder_of is None:  # it is not public, and may go
+    if encoder_of is None:
         array[...] = np.frombuffer(image.tobytes("raw", order), np.uint8).reshape(array.shape)
         return array
     target = array.reshape(-1).data
