@@ -282,3 +282,12 @@ def test_explain_shows_no_secret() -> None:
     text = Plan(source=MemorySource({url: [1] for url in secrets}), splitter=Everything()).explain()
     assert "hunter2" not in text
     assert "host/a.tar" in text
+
+
+def test_the_length_of_a_rank_that_changes_with_the_epoch_is_unknown() -> None:
+    unequal = Plan(source=MemorySource({"a": [1] * 8, "b": [2]}), splitter=SplitByNodeAndWorker(), shard_seed=1)
+    assert unequal.length(Place()) == 9
+    with pytest.raises(LengthError, match="changes with the epoch"):
+        unequal.length(Place(0, 2))
+    equal = Plan(source=MemorySource({"a": [1] * 8, "b": [2] * 8}), splitter=SplitByNodeAndWorker(), shard_seed=1)
+    assert equal.length(Place(0, 2)) == 8

@@ -209,6 +209,8 @@ class Plan:
                 "give length= to the older front doors, or count while iterating"
             )
         counts = dict(zip(self.source.shards(), self.source.counts(), strict=True))
+        if self.shard_seed is not None and place.world_size > 1 and len(set(counts.values())) > 1:
+            raise LengthError("the number of samples of one rank changes with the epoch, since the shards are unequal")
         rank = place._replace(worker=0, num_workers=1)
         n = sum(counts[shard] for shard in self.shards((0,), rank))
         for stage in self.stages:
