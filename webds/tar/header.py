@@ -7,6 +7,7 @@ Sources: POSIX.1-2017, "pax Interchange Format" and "ustar Interchange Format"; 
 from __future__ import annotations
 
 import codecs
+import zlib
 from typing import Final, final
 
 import attrs
@@ -106,11 +107,19 @@ def has_valid_checksum(block: bytes) -> bool:
     stored = block[148:156].lstrip(b" ").rstrip(b"\0 ")
     if not stored or stored.strip(_OCTAL):
         return False
-    total = sum(block) - sum(block[148:156]) + 8 * 0x20
+    total = _sum(block[:256]) + _sum(block[256:]) - _sum(block[148:156]) + 8 * 0x20
     if (claimed := int(stored, 8)) == total:
         return True
     high = sum(byte >= 0x80 for byte in block[:148]) + sum(byte >= 0x80 for byte in block[156:])
     return claimed == total - 0x100 * high
+
+
+def _sum(data: bytes) -> int:
+    """Return the sum of at most 256 bytes, several times as fast as `sum`.
+
+    The lower half of Adler-32 is one more than the sum, modulo 65521 (RFC 1950), and 256 bytes stay below that.
+    """
+    return (zlib.adler32(data) & 0xFFFF) - 1
 
 
 def decode_text(field: bytes) -> str:
