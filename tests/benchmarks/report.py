@@ -97,7 +97,7 @@ def _contestants(result: RowResult) -> Iterator[tuple[str, ...]]:
         if one.skipped is not None:
             yield one.name, "skipped", one.skipped
         elif one.failed is not None:
-            yield one.name, "FAILED", one.failed.splitlines()[-1]
+            yield one.name, "FAILED", "as said below"
         else:
             assert first is not None
             ratios = _ratios(first, one, row.quantity)
@@ -142,6 +142,7 @@ def table(result: RowResult) -> str:
         *_columns(list(_contestants(result))),
         *_columns(list(_targets(result))),
         *(f"    DISAGREE: {sentence}" for sentence in result.disagreements),
+        *(f"    FAILED: {one.name}: {one.failed}" for one in result.results if one.failed is not None),
     ]
     return "\n".join(lines)
 
