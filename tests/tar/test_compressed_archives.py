@@ -8,7 +8,6 @@ import random
 import subprocess
 import sys
 import tarfile
-import threading
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -241,23 +240,6 @@ def test_compressed_nothing_is_an_empty_archive_cut_short(form: Compression) -> 
         list(read_files(io.BytesIO(COMPRESSORS[form](b""))))
 
 
-def threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate() if thread.name.startswith("webds-")}
-
-
-@FORMATS
-def test_a_long_stream_is_decompressed_ahead_by_a_thread_that_ends_with_the_iteration(form: Compression) -> None:
-    many = [(f"{i:04d}.bin", random.Random(i).randbytes(4000)) for i in range(600)]
-    data = COMPRESSORS[form](archive_of(many))
-    assert list(read_files(io.BytesIO(data))) == many
-    assert not threads()
-    samples = read_samples(io.BytesIO(data))
-    assert [next(samples)["__key__"] for _ in range(500)] == [f"{i:04d}" for i in range(500)]
-    assert threads()
-    samples.close()  # type: ignore[attr-defined]
-    assert not threads()
-
-
 @FORMATS
 def test_an_error_of_the_stream_comes_after_what_was_decompressed_before_it(form: Compression) -> None:
     many = [(f"{i:04d}.bin", random.Random(i).randbytes(4000)) for i in range(600)]
@@ -274,4 +256,3 @@ def test_an_error_of_the_stream_comes_after_what_was_decompressed_before_it(form
     with pytest.raises(ConnectionResetError):
         found.extend(read_samples(Failing(data)))
     assert len(found) > (50 if form == "bz2" else 400)
-    assert not threads()

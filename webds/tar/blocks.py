@@ -10,7 +10,7 @@ from webds.typing import Readable
 
 __all__ = ["Blocks"]
 
-PIECE: Final = 1 << 20
+PIECE: Final = 1 << 21
 """Bytes asked of a stream at once: large against the cost of a call, small against the memory of a worker."""
 
 _FIRST_PIECE: Final = 1 << 18

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Callable, Generator
-from concurrent import futures
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Literal, Protocol, TypeAlias, final
 
 from webds.errors import MissingExtraError, TarFormatError
 from webds.typing import Readable
 
-__all__ = ["Compression", "Decompressed", "decompressed", "recognise"]
+__all__ = ["Compression", "decompressed", "recognise"]
 
 Compression: TypeAlias = Literal["gz", "bz2", "xz", "zst"]
 
-_INPUT: Final = 1 << 18
-_OUTPUT: Final = 1 << 14
+_INPUT: Final = 1 << 20
+_OUTPUT: Final = 1 << 18
 """Bytes decompressed at once. What a decompressor made in the call that meets damage is lost, so not too many."""
-
-_STEP: Final = 1 << 18
-"""Bytes decompressed, at least, in one part of the work of a thread."""
-
-_ALONE: Final = 3
-"""Parts decompressed before a thread is started: less is not worth one."""
 
 _ZSTD_INPUT: Final = 1 << 11
 """Compressed bytes given to zstd at once. It has no limit for its output; this many make 64 MiB at the worst."""
@@ -48,7 +41,7 @@ def recognise(head: bytes) -> Compression | None:
     return None
 
 
-def decompressed(stream: Readable, compression: Compression) -> Decompressed:
+def decompressed(stream: Readable, compression: Compression) -> Readable:
     """Return a stream of what ``stream`` holds compressed.
 
     Several compressed streams one after the other are read as one, and zeros after the last are padding.
@@ -64,7 +57,7 @@ def decompressed(stream: Readable, compression: Compression) -> Decompressed:
     Raises:
         MissingExtraError: zst, and the package zstandard is not installed; or a Python without bz2 or lzma.
     """
-    return Decompressed(stream, _Decompression(compression, _codec(compression)))
+    return _Decompressed(_pieces(_Source(stream), compression, _codec(compression)))
 
 
 class _Decompressor(Protocol):
@@ -167,151 +160,81 @@ def _codec(compression: Compression) -> _Codec:
     return lambda: _Unzstd(zstandard.ZstdDecompressor().decompressobj()), zstandard.ZstdError
 
 
-_Steps: TypeAlias = Generator[bytes | None, bytes, None]
-"""Yields what it decompressed, and None where it needs more to decompress: that is sent to it, empty at the end."""
-
-
 @final
-class _Decompression:
-    """Decompresses what it is given; the work of a thread that does nothing else."""
+class _Source:
+    """Compressed bytes, and how many of them there were."""
 
-    def __init__(self, compression: Compression, codec: _Codec) -> None:
-        self._compression = compression
-        self._new, self._failure = codec
-        self._given = 0
-        self._steps = self._run()
-        next(self._steps)
-        self._needs_input = True
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self.offset = 0
 
-    def advance(self, read: Callable[[], bytes]) -> Callable[[], _Progress]:
-        """Return what does the next part of the work. It reads nothing: all that is needed is read by this call."""
-        data = read() if self._needs_input else b""
-        self._given += len(data)
-        return functools.partial(self._advance, data)
-
-    def _advance(self, data: bytes) -> _Progress:
-        pieces: list[bytes] = []
-        length = 0
-        error: Exception | None = None
-        try:
-            piece = self._steps.send(data) if self._needs_input else next(self._steps)
-            while piece is not None:
-                pieces.append(piece)
-                length += len(piece)
-                if length >= _STEP:
-                    break
-                piece = next(self._steps)
-            self._needs_input = piece is None
-        except StopIteration:
-            return _Progress(b"".join(pieces), None, over=True)
-        except Exception as caught:  # what came before it is delivered first
-            error = caught
-        return _Progress(b"".join(pieces), error, over=error is not None)
-
-    def _run(self) -> _Steps:
-        data = yield None
-        while data:
-            decompressor = self._new()
-            while not decompressor.eof:
-                if decompressor.needs_input:
-                    data = data or (yield None)
-                    if not data:
-                        raise TarFormatError(
-                            f"the {self._compression} data ends too soon, after {self._given} bytes: it was cut short"
-                        )
-                given, data = (data, b"") if decompressor.needs_input else (b"", data)
-                try:
-                    piece = decompressor.decompress(given, _OUTPUT)
-                except self._failure as error:
-                    raise TarFormatError(
-                        f"the {self._compression} data is damaged before its byte {self._given}: {error}"
-                    ) from error
-                if piece:
-                    yield piece
-            data = yield from self._next_stream(decompressor.unused_data + data)
-
-    def _next_stream(self, data: bytes) -> Generator[bytes | None, bytes, bytes]:
-        """Return the beginning of the stream that follows one, without padding; empty if there is none."""
-        while not (data := data.lstrip(b"\0")):
-            if not (data := (yield None)):
-                return b""
-        while len(data) < _MAGIC_BYTES and (more := (yield None)):
-            data += more
-        if recognise(data) != self._compression:
-            raise TarFormatError(
-                f"something that is not {self._compression} follows the {self._compression} data, "
-                f"before its byte {self._given}"
-            )
+    def read(self) -> bytes:
+        data = self._stream.read(_INPUT)
+        self.offset += len(data)
         return data
 
 
-class _Progress(NamedTuple):
-    """What one part of the work came to."""
+def _pieces(source: _Source, compression: Compression, codec: _Codec) -> Iterator[bytes]:
+    """Yield the decompressed data, piece by piece."""
+    new, failure = codec
+    data = source.read()
+    while data:
+        decompressor = new()
+        while not decompressor.eof:
+            if decompressor.needs_input:
+                data = data or source.read()
+                if not data:
+                    raise TarFormatError(
+                        f"the {compression} data ends too soon, after {source.offset} bytes: it was cut short"
+                    )
+            given, data = (data, b"") if decompressor.needs_input else (b"", data)
+            try:
+                piece = decompressor.decompress(given, _OUTPUT)
+            except failure as error:
+                raise TarFormatError(
+                    f"the {compression} data is damaged before its byte {source.offset}: {error}"
+                ) from error
+            if piece:
+                yield piece
+        data = _next_stream(decompressor.unused_data + data, source, compression)
 
-    data: bytes
-    error: Exception | None
-    over: bool
+
+def _next_stream(data: bytes, source: _Source, compression: Compression) -> bytes:
+    """Return the beginning of the stream that follows one, without the padding before it; empty if there is none."""
+    while not (data := data.lstrip(b"\0")):
+        if not (data := source.read()):
+            return b""
+    while len(data) < _MAGIC_BYTES and (more := source.read()):
+        data += more
+    if recognise(data) != compression:
+        raise TarFormatError(
+            f"something that is not {compression} follows the {compression} data, before its byte {source.offset}"
+        )
+    return data
 
 
 @final
-class Decompressed:
-    """A stream of what another holds compressed.
+class _Decompressed:
+    """Pieces as a stream."""
 
-    From some data on, a thread decompresses ahead while the caller works on what came before. It never reads: the
-    stream is the caller's alone, who may close it once this is closed.
-    """
-
-    def __init__(self, stream: Readable, work: _Decompression) -> None:
-        self._stream = stream
-        self._work = work
-        self._thread: futures.ThreadPoolExecutor | None = None
-        self._pending: futures.Future[_Progress] | None = None
-        self._progress = _Progress(b"", None, over=False)
-        self._part = b""
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._piece = b""
         self._used = 0
-        self._parts = 0
         self._offset = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return at most ``size`` bytes, all that is left for -1, and ``b""`` at the end only."""
         if size < 0:
-            return b"".join(iter(functools.partial(self.read, _STEP), b""))
-        while self._used == len(self._part) and size:
-            if self._progress.over:
-                self.close()
-                if self._progress.error is None:
-                    return b""
-                raise self._located(self._progress.error)
-            self._part, self._used = self._next(), 0
-        data = self._part[self._used : self._used + size]
+            return b"".join(iter(functools.partial(self.read, _OUTPUT), b""))
+        if self._used == len(self._piece) and size:
+            try:
+                self._piece, self._used = next(self._pieces, b""), 0
+            except TarFormatError as error:
+                error.locate(offset=self._offset)
+                raise
+        data = (
+            self._piece if size >= len(self._piece) and not self._used else self._piece[self._used : self._used + size]
+        )
         self._used += len(data)
         self._offset += len(data)
         return data
-
-    def close(self) -> None:
-        """End the thread. The stream stays open."""
-        if self._thread is not None:
-            self._thread.shutdown(wait=True, cancel_futures=True)
-            self._thread = self._pending = None
-
-    def _next(self) -> bytes:
-        """Return the next part, and have the one after it begun."""
-        pending, self._pending = self._pending, None
-        self._progress = self._work.advance(self._read)() if pending is None else pending.result()
-        self._parts += 1
-        if self._parts >= _ALONE and not self._progress.over:
-            try:
-                task = self._work.advance(self._read)
-            except Exception as error:  # of the stream; what came before it is delivered first
-                self._progress = self._progress._replace(error=error, over=True)
-            else:
-                if self._thread is None:
-                    self._thread = futures.ThreadPoolExecutor(1, "webds-decompress")
-                self._pending = self._thread.submit(task)
-        return self._progress.data
-
-    def _read(self) -> bytes:
-        return self._stream.read(_INPUT)
-
-    def _located(self, error: Exception) -> Exception:
-        return error.locate(offset=self._offset) if isinstance(error, TarFormatError) else error

@@ -100,12 +100,6 @@ class Grouping:
 
     def run(self, members: Members, keys: KeyFunction) -> Iterator[Sample]:
         """Yield the samples. What goes wrong is kept until those that were complete before have been yielded."""
-        try:
-            yield from self._run(members, keys)
-        finally:
-            members.close()
-
-    def _run(self, members: Members, keys: KeyFunction) -> Iterator[Sample]:
         failure: Exception | None = None
         while failure is None:
             yield from self._many(members, keys)

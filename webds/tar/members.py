@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import Final, Literal, NoReturn, Self, TypeAlias, final
 
@@ -13,7 +12,7 @@ from webds.checks import checkmember
 from webds.errors import TarFormatError
 from webds.tar import sparse
 from webds.tar.blocks import PIECE, Blocks
-from webds.tar.compression import Decompressed, decompressed, recognise
+from webds.tar.compression import decompressed, recognise
 from webds.tar.extensions import Extensions
 from webds.tar.header import (
     BLOCK,
@@ -93,7 +92,6 @@ class Members:
         self._sparse: sparse.Sparse | None = None
         self._over = False
         self._scanned: tuple[bytes, Plain] | None = None
-        self._decompressed: Decompressed | None = None
 
     def __iter__(self) -> Self:
         """Return itself: an archive is read once."""
@@ -136,11 +134,6 @@ class Members:
             raise
         self._over = False
         return content
-
-    def close(self) -> None:
-        """End what works ahead. The stream stays open."""
-        if self._decompressed is not None:
-            self._decompressed.close()
 
     def plain(self) -> tuple[bytes, Plain] | None:
         """Return what was read ahead, and the plain members next in it; None where the next is to be taken by itself.
@@ -189,8 +182,7 @@ class Members:
         compression = recognise(head)
         # The name of a tar's first member may begin with the magic of another format.
         if compression is not None and not (len(head) == BLOCK and has_valid_checksum(head)):
-            self._decompressed = decompressed(self._blocks.unread(), compression)
-            self._blocks = Blocks(self._decompressed)
+            self._blocks = Blocks(decompressed(self._blocks.unread(), compression))
 
     def _header(self) -> Header | None:
         """Return the next header; None at the end of the archive."""
@@ -298,9 +290,7 @@ def read_members(
         TarFormatError: see `Members`.
     """
     members = Members(stream, url=url, missing_end=missing_end)
-    with contextlib.closing(members):
-        for member in members:
-            yield member, members.data() if want is None or want(member.name) else None
+    return ((member, members.data() if want is None or want(member.name) else None) for member in members)
 
 
 def read_files(stream: Readable, *, url: str = "", missing_end: MissingEnd = "error") -> Iterator[tuple[str, bytes]]:
