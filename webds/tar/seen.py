@@ -9,6 +9,7 @@ __all__ = ["SeenKeys"]
 
 _SEPARATOR: Final = "\0"  # a name in an archive ends before one
 _PACKED_TOGETHER: Final = 4096
+_MOST_NUMBERS: Final = 0xFFFF  # that fit the array
 
 
 @final
@@ -29,7 +30,7 @@ class SeenKeys:
         self._fields: list[tuple[str, ...]] = []
         self._recent: list[str] = []
         self._packed: list[str] = []
-        self._of_each = array("L")
+        self._of_each = array("H")
         self._table: dict[str, int] | None = None
 
     def get(self, key: str) -> tuple[str, ...] | None:
@@ -47,9 +48,10 @@ class SeenKeys:
         if number is None:
             number = self._numbers[fields] = len(self._fields)
             self._fields.append(fields)
-        if key > self.last:
+        ascends = key > self.last
+        if ascends:
             self.last = key
-        elif self._table is None:
+        if self._table is None and (not ascends or number > _MOST_NUMBERS):
             self._table = self._unpack()
         if self._table is not None:
             self._table[key] = number
@@ -67,5 +69,5 @@ class SeenKeys:
     def _unpack(self) -> dict[str, int]:
         keys = [key for packed in self._packed for key in packed.split(_SEPARATOR)] + self._recent
         table = dict(zip(keys, self._of_each, strict=True))
-        self._packed, self._recent, self._of_each = [], [], array("L")
+        self._packed, self._recent, self._of_each = [], [], array("H")
         return table
