@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -33,6 +34,12 @@ def run(method: str, *calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> None
     for child in children:
         child.join()
     assert [child.exitcode for child in children] == [0] * len(children)
+
+
+def test_one_that_lives_until_the_interpreter_ends_makes_no_noise() -> None:
+    program = "import webds; dataset = webds.DatasetBuilder(webds.MemorySource([1])).build(); print(*dataset)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("1\n", "")
 
 
 # --- content -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import os
 import struct
 import tempfile
 import threading
+import weakref
 from collections.abc import Generator
 from multiprocessing import reduction
 from multiprocessing.context import get_spawning_popen
@@ -50,6 +51,7 @@ class SharedFile:
 
     def _adopt(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        weakref.finalize(self, os.close, descriptor)
         self._pid = os.getpid()
         self._threads = threading.RLock()
         self._depth = 0
@@ -125,7 +127,3 @@ class SharedFile:
             SharedFile.__init__(self, state)
         else:
             self._adopt(state.detach())
-
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):  # never adopted, or the interpreter is going down
-            os.close(self._descriptor)
