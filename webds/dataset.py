@@ -258,8 +258,7 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
 
 
 def _values(plan: Plan, run: Run) -> Generator[Any]:
-    for _, value in plan.run(run):
-        yield value
+    yield from plan.values(run)
 
 
 def resolve_decoders(extra: Mapping[str, Any], spec: Any) -> dict[str, Any]:

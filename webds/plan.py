@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -16,7 +17,7 @@ from webds.redaction import redact
 from webds.stages.base import EachStage, Fields, Item, Labels, Resolver, Run, Stage, Upstream, run_each
 from webds.stages.functions import name_of
 from webds.tar import ReadStats
-from webds.typing import Place
+from webds.typing import Place, T
 
 __all__ = ["Plan", "RecoveringSource"]
 
@@ -122,6 +123,12 @@ class Plan:
         """Start one iteration and yield its items."""
         return self._upstream(len(self.stages))(run)
 
+    def values(self, run: Run) -> Iterator[Any]:
+        """Start one iteration and yield its values, without their origins."""
+        if not self.stages:
+            return self._read_shards(run, _as_they_are)
+        return map(operator.itemgetter(1), self.run(run))
+
     def _upstream(self, count: int) -> Upstream:
         """Return what starts an iteration of the source and the first ``count`` stages."""
         if count == 0:
@@ -137,10 +144,13 @@ class Plan:
         before = self._upstream(count)
         return lambda run: run_each(together[::-1], before, run)
 
-    def _read(self, run: Run) -> Generator[Item]:
+    def _read(self, run: Run) -> Iterator[Item]:
         """Yield the samples of all shards of this place, with their origins."""
+        return self._read_shards(run, _with_origins_and_url if self.names_url else _with_origins)
+
+    def _read_shards(self, run: Run, locate: Callable[[str, Iterator[Any]], Iterator[T]]) -> Generator[T]:
+        """Yield what ``locate`` makes of the samples of each shard of this place."""
         guard = run.guard
-        names_url = self.names_url
         stats = ReadStats()
         failed = False
         for shard in self.shards(run.key, run.place):
@@ -159,16 +169,8 @@ class Plan:
                 if stopped:
                     return
                 continue
-            ordinal = 0
             try:
-                for sample in samples:
-                    key = None
-                    if isinstance(sample, dict):
-                        key = sample.get("__key__")
-                        if names_url:
-                            sample["__url__"] = shard
-                    yield (shard, ordinal, key), sample
-                    ordinal += 1
+                yield from locate(shard, samples)
             except Exception as error:  # of the source: what is done with a sample raises elsewhere
                 on_error(error)
             finally:
@@ -238,3 +240,21 @@ class Plan:
         budget = "" if self.policy.max_errors is None else f", at most {self.policy.max_errors} times"
         rows.append(("on error", name_of(self.policy.handler) + budget))
         return "\n".join(f"{name:<10} {text}" for name, text in rows)
+
+
+def _as_they_are(shard: str, samples: Iterator[Any]) -> Iterator[Any]:
+    return samples
+
+
+def _with_origins(shard: str, samples: Iterator[Any]) -> Iterator[Item]:
+    """Yield the samples of a shard with their origins."""
+    for ordinal, sample in enumerate(samples):
+        yield (shard, ordinal, sample.get("__key__") if isinstance(sample, dict) else None), sample
+
+
+def _with_origins_and_url(shard: str, samples: Iterator[Any]) -> Iterator[Item]:
+    """The same, and the shard's URL in each sample."""
+    for origin, sample in _with_origins(shard, samples):
+        if isinstance(sample, dict):
+            sample["__url__"] = shard
+        yield origin, sample

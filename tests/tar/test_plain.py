@@ -14,7 +14,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from webds.errors import WebdsError
+from webds.errors import OpenError, WebdsError
 from webds.tar import ReadStats, base_plus_ext, read_samples
 from webds.tar.header import BLOCK
 from webds.tar.plain import plain_members
@@ -34,13 +34,38 @@ def pieces_of(size: int) -> Generator[None]:
         yield
 
 
-def outcome(archive: bytes, **options: Any) -> tuple[list[Any], Any, Any]:
+class Anywhere(io.BytesIO):
+    """An archive that can be read at any position, and fails at the first read that reaches ``fails_at``."""
+
+    fails_at = 1 << 60
+
+    def read_at(self, size: int, position: int) -> bytes:
+        if position + size > self.fails_at:
+            raise OpenError("broken")
+        with memoryview(self.getbuffer()) as view:
+            return bytes(view[position : position + size])
+
+    def expect(self, position: int, size: int) -> None:
+        pass
+
+
+@contextmanager
+def from_header_to_header(glance: int = 3 * BLOCK, learn: int = 6, few: int = 2, most: int = 5) -> Generator[None]:
+    """Read any archive as those of large members are read."""
+    with (
+        mock.patch("webds.tar.plain._LARGE", 0),
+        mock.patch.multiple("webds.tar.spacious", _GLANCE=glance, _LEARN=learn, _FEW=few, _MOST=most),
+    ):
+        yield
+
+
+def outcome(archive: bytes, file: type[io.BytesIO] = io.BytesIO, **options: Any) -> tuple[list[Any], Any, Any]:
     """Return the samples with their fields in order, how it ended, and what was counted."""
     samples: list[Any] = []
     stats = ReadStats()
     end: Any = None
     try:
-        for sample in read_samples(io.BytesIO(archive), url="a.tar", stats=stats, **options):
+        for sample in read_samples(file(archive), url="a.tar", stats=stats, **options):
             samples.append(list(sample.items()))  # noqa: PERF401  # what came before an error counts
     except WebdsError as error:
         end = (type(error), str(error))
@@ -54,7 +79,9 @@ def assert_same(archive: bytes, piece: int = 4096, **options: Any) -> tuple[list
         expected = outcome(archive, **options)
     with pieces_of(piece):
         found = outcome(archive, **options)
-    assert found == expected
+        assert found == expected
+        with from_header_to_header():
+            assert outcome(archive, Anywhere, **options) == expected
     return found
 
 
@@ -272,7 +299,7 @@ def test_pax_headers_with_only_a_time_are_plain() -> None:
 def test_plain_members_stop_before_one_that_is_not_whole() -> None:
     archive = archive_of(member("a.x", b"1" * 600), member("b.x", b"2" * 600))
     plain = plain_members(archive[:2800], 0)
-    assert plain.names == ["a.x"]
+    assert plain.texts() == ["a.x"]
     assert (plain.starts, plain.sizes, plain.begins) == ([512], [600], [0, 1536])
 
 
@@ -287,3 +314,95 @@ def test_the_fast_way_is_taken() -> None:
     with mock.patch("webds.tar.members.plain_members", taken):
         assert len(list(read_samples(io.BytesIO(archive)))) == 50
     assert taken.call_count <= 3
+
+
+alike = st.lists(
+    st.tuples(
+        st.sampled_from(["cls", "cls", "cls", "txt"]),
+        st.sampled_from([3, 3, 3, 600]),
+        st.integers(1600, 4000),
+        st.sampled_from([0, 30, 30, 30, 700]),
+    ),
+    min_size=4,
+    max_size=40,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    samples=alike,
+    flip=st.one_of(st.none(), st.tuples(st.integers(0, 200000), st.integers(1, 255))),
+    cut=st.one_of(st.none(), st.integers(0, 200000)),
+    fields=st.sampled_from([None, frozenset({"cls"}), frozenset({"jpg"}), frozenset({"json", "cls"})]),
+    width=st.sampled_from([1, 6]),
+    few=st.integers(1, 5),
+    most=st.integers(1, 20),
+)
+def test_samples_that_are_stored_alike_are_read_the_same(
+    samples: list[tuple[str, int, int, int]],
+    flip: tuple[int, int] | None,
+    cut: int | None,
+    fields: frozenset[str] | None,
+    width: int,
+    few: int,
+    most: int,
+) -> None:
+    members: list[bytes] = []
+    for i, (small, first, large, last) in enumerate(samples):
+        key = f"d/{i:0{width}d}"
+        members.append(member(f"{key}.{small}", bytes([i + 1]) * first))
+        members.append(member(f"{key}.jpg", bytes([i + 2]) * large))
+        if last:
+            members.append(member(f"{key}.json", bytes([i + 3]) * last))
+    archive = bytearray(archive_of(*members))
+    if flip is not None:
+        archive[flip[0] % len(archive)] ^= flip[1]
+    whole = bytes(archive[:cut])
+    with general_way():
+        expected = outcome(whole, fields=fields)
+    with pieces_of(1 << 12), from_header_to_header(learn=12, few=few, most=most):
+        assert outcome(whole, Anywhere, fields=fields) == expected
+
+
+def test_going_from_header_to_header_is_what_is_done_to_large_members() -> None:
+    members = [member(f"s{i:03d}.{field}", b"1" * size) for i in range(200) for field, size in SIZES.items()]
+    positions: list[int] = []
+
+    class Watched(Anywhere):
+        def read_at(self, size: int, position: int) -> bytes:
+            positions.append(size)
+            return super().read_at(size, position)
+
+    found = outcome(archive_of(*members), Watched, fields={"cls"})
+    assert len(found[0]) == 200
+    assert found[1] is None
+    assert 150 < len(positions) < 250
+    assert max(positions) <= 5 * BLOCK
+
+
+SIZES = {"cls": 3, "jpg": 50_000, "json": 300}
+
+
+def test_a_failure_far_behind_comes_after_all_samples_before_it() -> None:
+    members = [member(f"s{i:03d}.{field}", b"1" * size) for i in range(200) for field, size in SIZES.items()]
+    archive = archive_of(*members)
+
+    class Broken(Anywhere):
+        fails_at = len(archive) // 2
+
+    samples, end, stats = outcome(archive, Broken)
+    assert [dict(sample)["__key__"] for sample in samples] == [f"s{i:03d}" for i in range(100)]
+    assert end[0] is OpenError
+    assert stats[0] == 100
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_said_to_be() -> None:
+    members = [member(f"s{i:03d}.{field}", b"1" * size) for i in range(99) for field, size in SIZES.items()]
+    file = Anywhere(archive_of(*members))
+    samples = read_samples(file, url="a.tar")
+    found = [next(samples) for _ in range(30)]
+    file.truncate(40 * 53_000)
+    with pytest.raises(WebdsError, match=r"cut short.*after \d+ samples.*a\.tar"):
+        found.extend(samples)
+    assert 35 < len(found) < 45
+    assert all(len(sample["jpg"]) == 50_000 for sample in found)

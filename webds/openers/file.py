@@ -13,7 +13,7 @@ from typing_extensions import Buffer, override
 
 from webds.abc import Opener
 from webds.errors import OpenError
-from webds.openers.streams import BUFFER_SIZE, attempt, check_range
+from webds.openers.streams import BUFFER_SIZE, attempt, check_range, open_error
 from webds.urls import local_glob, local_path
 
 __all__ = ["FileOpener"]
@@ -26,6 +26,7 @@ class _File(io.FileIO):
     def __init__(self, url: str, path: str, mode: Literal["rb", "wb"]) -> None:
         self._url = url
         super().__init__(path, mode)
+        self._descriptor = self.fileno()
 
     @override
     def readinto(self, buffer: Buffer, /) -> int:
@@ -34,6 +35,19 @@ class _File(io.FileIO):
     @override
     def readall(self) -> bytes:
         return attempt(super().readall, "cannot read", self._url)
+
+    def read_at(self, size: int, position: int) -> bytes:
+        """Return up to ``size`` bytes from ``position`` on; what is read next elsewhere stays the same."""
+        try:
+            return os.pread(self._descriptor, size, position)
+        except OSError as error:
+            failure = open_error("cannot read", self._url, error)
+        raise failure
+
+    def expect(self, position: int, size: int) -> None:
+        """Have the system fetch what will soon be read, if it takes such hints."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._descriptor, position, size, os.POSIX_FADV_WILLNEED)
 
     @override
     def write(self, data: Buffer, /) -> int:

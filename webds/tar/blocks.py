@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, final, runtime_checkable
 
 from webds.typing import Readable
 
-__all__ = ["Blocks"]
+__all__ = ["Anywhere", "Blocks"]
 
 PIECE: Final = 1 << 21
 """Bytes asked of a stream at once: large against the cost of a call, small against the memory of a worker."""
@@ -38,6 +38,8 @@ class Blocks:
 
     Attributes:
         offset: position in the archive of the next byte.
+        anywhere: the stream as a file that can be read at any position; None where it is none, or where the archive
+            does not begin at its beginning.
     """
 
     def __init__(self, stream: Readable) -> None:
@@ -50,6 +52,8 @@ class Blocks:
         self._length: int | None = None
         self._piece = _FIRST_PIECE
         self.offset: int = 0
+        raw: object = stream.raw if isinstance(stream, io.BufferedReader) else stream
+        self.anywhere = raw if self._seekable and self._base == 0 and isinstance(raw, Anywhere) else None
 
     def peek(self, size: int) -> bytes:
         """Return the next ``size`` bytes, fewer at the end of the stream, and leave them there."""
@@ -63,10 +67,13 @@ class Blocks:
         """Return what has been read ahead, and where in it the next byte is."""
         return self._buffer, self._used
 
-    def pass_to(self, used: int) -> None:
-        """Pass over what has been read ahead, up to ``used``."""
-        self.offset += used - self._used
-        self._used = used
+    def pass_to(self, offset: int) -> None:
+        """Go on at ``offset``, which lies ahead, in what has been read ahead or in a stream that can seek."""
+        self._used += offset - self.offset
+        self.offset = offset
+        if self._used > len(self._buffer):
+            self._buffer, self._used, self._piece = b"", 0, _PIECE_BEHIND_A_SEEK
+            self._stream.seek(self._base + offset)
 
     def take(self, size: int) -> bytes:
         """Return the next ``size`` bytes, fewer at the end of the stream.
@@ -93,10 +100,8 @@ class Blocks:
     def skip(self, size: int) -> int:
         """Pass over the next ``size`` bytes, by a seek where that saves reading, and return how many there were."""
         start = self.offset
-        if size - (len(self._buffer) - self._used) > _WORTH_A_SEEK and (end := self._end()) is not None:
-            self._buffer, self._used, self._piece = b"", 0, _PIECE_BEHIND_A_SEEK
-            self.offset = max(start, min(start + size, end))
-            self._stream.seek(self._base + self.offset)
+        if size - (len(self._buffer) - self._used) > _WORTH_A_SEEK and (end := self.end()) is not None:
+            self.pass_to(max(start, min(start + size, end)))
         while (missing := start + size - self.offset) > 0 and self.take(min(PIECE, missing)):
             pass
         return self.offset - start
@@ -107,11 +112,13 @@ class Blocks:
         self._piece = min(2 * self._piece, PIECE)
         return self._read(size)
 
-    def _end(self) -> int | None:
+    def end(self) -> int | None:
         """Return where the archive ends; None where the stream cannot seek."""
         if self._length is None and self._seekable:
             try:
+                here = self._stream.tell()
                 self._length = int(self._stream.seek(0, 2)) - self._base
+                self._stream.seek(here)
             except (OSError, ValueError):
                 self._seekable = False
         return self._length
@@ -135,6 +142,19 @@ class _Rest:
         end = len(self._ahead) if size < 0 else size
         ahead, self._ahead = self._ahead[:end], self._ahead[end:]
         return ahead
+
+
+@runtime_checkable
+class Anywhere(Protocol):
+    """A file that can be read at any position, whatever its own is."""
+
+    def read_at(self, size: int, position: int, /) -> bytes:
+        """Return up to ``size`` bytes from ``position`` on, none at the end only."""
+        ...
+
+    def expect(self, position: int, size: int, /) -> object:
+        """Have fetched what will soon be read, if that is possible."""
+        ...
 
 
 def _position(stream: Any) -> tuple[bool, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final, Literal, TypeAlias, final
@@ -9,9 +11,12 @@ from typing import Final, Literal, TypeAlias, final
 import attrs
 
 from webds.errors import SampleError, TarFormatError, annotate
+from webds.tar.bulk import samples_of
 from webds.tar.header import shown
 from webds.tar.members import Member, Members
+from webds.tar.names import Split, split_names
 from webds.tar.naming import base_plus_ext, is_metadata
+from webds.tar.plain import Plain
 from webds.tar.seen import SeenKeys
 from webds.typing import UNREAD, KeyFunction, Sample
 
@@ -102,8 +107,8 @@ class Grouping:
         """Yield the samples. What goes wrong is kept until those that were complete before have been yielded."""
         failure: Exception | None = None
         while failure is None:
-            yield from self._many(members, keys)
             try:
+                yield from self._many(members, keys)
                 named = self._next(members, keys)
             except Exception as error:
                 failure = error
@@ -134,14 +139,77 @@ class Grouping:
             failure = None  # its traceback refers to this frame
 
     def _many(self, members: Members, keys: KeyFunction) -> Iterator[Sample]:
-        """Yield the samples of the plain members that have been read ahead, up to the first thing out of the ordinary.
+        """Yield the samples of the plain members that come next, up to the first thing out of the ordinary."""
+        while self._is_ordinary() and (plain := members.plain()) is not None:
+            split = split_names(plain.names) if keys is base_plus_ext else None
+            if split is not None and self._are_new(split):
+                yield from self._together(members, plain, split)
+            else:
+                yield from self._in_turn(members, plain, keys)
+            if not members.are_large:  # then nothing else has been read ahead
+                return
+
+    def _are_new(self, split: Split) -> bool:
+        """Return whether no key has been there before, but for what goes on with the sample at hand."""
+        part = self._current
+        if part is None:
+            return self._seen.are_new(split.keys)
+        if part.key != split.keys[0]:
+            return self._seen.are_new([part.key, *split.keys])
+        return part.sample.keys().isdisjoint(split.shapes[0][1:]) and self._seen.are_new(split.keys)
+
+    def _together(self, members: Members, plain: Plain, split: Split) -> Iterator[Sample]:
+        """Yield the samples of plain members with ordinary names, and those before, but for the last two.
+
+        One is held back, and another one may go on behind these members.
+        """
+        keys = iter(split.keys)
+        found = samples_of(plain, split, keys, self._wanted)
+        part, first, last = self._current, 0, len(split.keys) - 1
+        before = [ready.sample for ready in self._ready]
+        due = 0
+        try:
+            if part is not None:
+                before.append(part.sample)
+                if part.key == split.keys[0]:
+                    part.sample.update(next(found))
+                    first = 1
+            if first <= last:
+                self._add_seen(split, first, last)
+                over = (part is not None) + last - first
+                self._good += over
+                if over:
+                    due = len(before) + last - first - 1
+                    self._ready.clear()
+                    stream = itertools.chain(before, found)
+                    yield from itertools.islice(stream, due)
+                    held = next(stream)
+                    self._ready.append(_Part(held["__key__"], held, self._good - 1, None))
+                sample = next(found)
+                self._current = _Part(sample["__key__"], sample, self._good, None)
+        except Exception:  # of reading the data of the last key that was taken
+            at = last - operator.length_hint(keys)
+            due = max(0, min(due, len(before) + at - first))
+            self._current = _Part(split.keys[at], {}, self._good, None)
+            raise
+        finally:
+            self._delivered += due
+            self._stats.samples += due
+        self._stats.members += len(plain.sizes)
+        members.passed(plain.begins[-1])
+
+    def _add_seen(self, split: Split, first: int, last: int) -> None:
+        """Keep the keys of the sample at hand, and of those from ``first`` on, but for the last."""
+        if self._current is not None:
+            self._seen.add(self._current.key, tuple(self._current.sample))
+        if first < last:
+            self._seen.add_all(split.keys[first:last], split.shapes[first:last])
+
+    def _in_turn(self, members: Members, plain: Plain, keys: KeyFunction) -> Iterator[Sample]:
+        """Yield the samples of plain members, whatever they are called, up to the first one that is odd.
 
         Does for them, in one loop, what `run` does for one member at a time.
         """
-        ahead = members.plain() if self._is_ordinary() else None
-        if ahead is None:
-            return
-        buffer, plain = ahead
         wanted, seen, known = self._wanted, self._seen, self._known
         follows_rule = keys is base_plus_ext
         held = self._ready.pop().sample if self._ready else None
@@ -153,14 +221,10 @@ class Grouping:
         prefix = _prefix(key) if follows_rule else _NO_PREFIX
         cut = len(prefix)
         used = passed = finished = delivered = 0
-        for name, start, size in zip(plain.names, plain.starts, plain.sizes, strict=True):
-            # A name that goes on behind "key." as another one did has the same field as that.
-            field = known.get(name[cut:]) if name.startswith(prefix) else None
-            if field is None:
-                dot = name.find(".", slash := name.rfind("/") + 1)
-                # The same for the first of a sample; what begins with "_" may be metadata.
-                if follows_rule and dot > slash and name[0] != "_":
-                    this, field = name[:dot], known.get(name[dot + 1 :])
+        try:
+            for name, start, size in zip(plain.texts(), plain.starts, plain.sizes, strict=True):
+                # A name that goes on behind "key." as another one did has the same field as that.
+                field = known.get(name[cut:]) if name.startswith(prefix) else None
                 if field is None:
                     try:
                         split = self._split(name, keys, follows_rule)
@@ -174,32 +238,33 @@ class Grouping:
                     this, field = split
                     if field in _RESERVED:
                         break
-                if this != key:
-                    if this <= seen.last and seen.get(this) is not None:
-                        break
-                    if key is not None:
-                        finished += 1
-                        seen.add(key, tuple(sample))
-                        if held is not None:
-                            delivered += 1
-                            yield held
-                        held = sample
-                    key, sample = this, {"__key__": this}
-                    prefix = this + "." if follows_rule and this[:2] != "__" else _NO_PREFIX
-                    cut = len(prefix)
-            if field in sample:
-                break
-            sample[field] = buffer[start : start + size] if wanted is None or field in wanted else UNREAD
-            used += 1
+                    if this != key:
+                        if this <= seen.last and seen.get(this) is not None:
+                            break
+                        if key is not None:
+                            finished += 1
+                            seen.add(key, tuple(sample))
+                            if held is not None:
+                                delivered += 1
+                                yield held
+                            held = sample
+                        key, sample = this, {"__key__": this}
+                        prefix = this + "." if follows_rule and this[:2] != "__" else _NO_PREFIX
+                        cut = len(prefix)
+                if field in sample:
+                    break
+                sample[field] = plain.content(start, size) if wanted is None or field in wanted else UNREAD
+                used += 1
+        finally:
+            self._stats.members += used - passed
+            self._good += finished
+            self._delivered += delivered
+            self._stats.samples += delivered
+            if held is not None:
+                self._ready.append(_Part(held["__key__"], held, self._good - 1, None))
+            if key is not None:
+                self._current = _Part(key, sample, self._good, None)
         members.passed(plain.begins[used])
-        self._stats.members += used - passed
-        self._good += finished
-        self._delivered += delivered
-        self._stats.samples += delivered
-        if held is not None:
-            self._ready.append(_Part(held["__key__"], held, self._good - 1, None))
-        if key is not None:
-            self._current = _Part(key, sample, self._good, None)
 
     def _is_ordinary(self) -> bool:
         """Return whether everything at hand is good and to be delivered, so that many members can be taken at once."""

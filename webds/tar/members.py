@@ -26,6 +26,7 @@ from webds.tar.header import (
 )
 from webds.tar.naming import is_metadata
 from webds.tar.plain import Plain, plain_members
+from webds.tar.spacious import Spacious
 from webds.typing import Readable
 
 __all__ = ["Member", "Members", "MissingEnd", "read_files", "read_members"]
@@ -73,6 +74,7 @@ class Members:
     Attributes:
         ended: whether the last member is over. True also where an error comes after it: no sample misses anything.
         others: how many members were no regular files, so far.
+        are_large: whether the plain members found last lie far apart.
 
     Raises:
         TarFormatError: by the iteration and by `data`: the archive is damaged, cut short, no archive at all, or
@@ -84,6 +86,8 @@ class Members:
         checkmember(missing_end, ("error", "accept"), "missing_end")
         self.ended: bool = False
         self.others: int = 0
+        self.are_large: bool = False
+        self._spacious: Spacious | None = None
         self._url = url or None
         self._accept = missing_end == "accept"
         self._blocks = Blocks(stream)
@@ -91,7 +95,7 @@ class Members:
         self._unread: Member | None = None
         self._sparse: sparse.Sparse | None = None
         self._over = False
-        self._scanned: tuple[bytes, Plain] | None = None
+        self._scanned: Plain | None = None
 
     def __iter__(self) -> Self:
         """Return itself: an archive is read once."""
@@ -135,29 +139,39 @@ class Members:
         self._over = False
         return content
 
-    def plain(self) -> tuple[bytes, Plain] | None:
-        """Return what was read ahead, and the plain members next in it; None where the next is to be taken by itself.
+    def plain(self) -> Plain | None:
+        """Return the plain members that come next; None where the next is to be taken by itself.
 
         They are not passed before `passed` is called.
         """
-        buffer, at = self._blocks.ahead()
-        if at == 0 or at == len(buffer) or self._over or self._unread is not None or self._extensions.active:
+        at = self._blocks.offset
+        if at == 0 or self._over or self._unread is not None or self._extensions.active:
             return None
-        if self._scanned is None or self._scanned[0] is not buffer:
-            self._scanned = buffer, plain_members(buffer, at)
-        plain = self._scanned[1]
+        plain = self._scanned
+        if plain is None or at >= plain.end:
+            plain = self._scanned = self._scan(at)
         index = bisect.bisect_left(plain.begins, at)
-        if index < len(plain.names) and plain.begins[index] == at:
-            return buffer, plain.since(index)
-        if at >= plain.end:
-            self._scanned = buffer, plain_members(buffer, at)
-            if self._scanned[1].names:
-                return self._scanned
-        return None
+        if index >= len(plain.sizes) or plain.begins[index] != at:
+            return None
+        return plain.since(index) if index else plain
 
-    def passed(self, at: int) -> None:
-        """Pass over the members that end at ``at`` in what was read ahead."""
-        self._blocks.pass_to(at)
+    def _scan(self, at: int) -> Plain:
+        """Look for plain members from ``at`` on: in what was read ahead, or, if they are large, in the file itself."""
+        blocks = self._blocks
+        if self.are_large and (file := blocks.anywhere) is not None and (end := blocks.end()) is not None:
+            self._spacious = self._spacious or Spacious(file.read_at, end, file.expect)
+            plain = self._spacious.members(at)
+        else:
+            plain = plain_members(*blocks.ahead(), at)
+        if plain.sizes:
+            self.are_large = plain.is_spacious
+        return plain
+
+    def passed(self, offset: int) -> None:
+        """Pass over the members that end at ``offset`` in the archive."""
+        self._blocks.pass_to(offset)
+        if self._scanned is not None and offset >= self._scanned.begins[-1]:
+            self._scanned = None  # what was read ahead gives its memory to what comes next
 
     def _next(self) -> Member | None:
         if self._blocks.offset == 0:

@@ -8,73 +8,121 @@ equal. Nothing of the check is left out: the sum of each header is compared with
 
 from __future__ import annotations
 
+import operator
 import re
-from typing import Any, Final, NamedTuple, final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from webds.tar.header import BLOCK
+from webds.tar.header import BLOCK, decode_text
 
-__all__ = ["Plain", "plain_members"]
+__all__ = ["FILE", "SIZE_WEIGHTS", "Found", "Plain", "plain_members", "verify", "walk"]
 
-_FILE: Final = ord("0")
+FILE: Final = ord("0")
+"""The type of a plain member."""
+
 _PAX: Final = ord("x")
 _TIME_ONLY: Final = re.compile(rb"(\d\d) mtime=[^\n]*\n\0*")
-_SMALL: Final = 16384
-"""Bytes from header to header, on average, up to which it pays to look at every block."""
+
+_LARGE: Final = 8192
+"""Bytes from header to header, on average, from which on it pays to go from one to the next."""
 
 _MAGIC: Final = np.frombuffer(b"ustar", np.uint8)
-_SIZE_WEIGHTS: Final = 8 ** np.arange(10, -1, -1)
 _GNU_MAGIC: Final = np.frombuffer(b"ustar  \0", np.uint8)
-_OCTAL_WEIGHTS: Final = (8 ** np.arange(5, -1, -1)).astype(np.uint32)
 _EVEN: Final = np.uint64(0x00FF00FF00FF00FF)
+_VARYING: Final = 160 // 8
+"""Words of a header in which there is a name, numbers and a kind; behind them are owners, most often the same ones."""
+
+SIZE_WEIGHTS: Final = 8 ** np.arange(10, -1, -1)
+"""What the 11 octal digits of a size count."""
+
+
+# What a header has from 124 on: a size, of 11 octal digits and NUL or space; a time, which may be anything; the sum of
+# the header's bytes, of 6 digits and two of these. An octal digit has the upper bits of "0", NUL and space have none
+# but 0x20.
+_DIGIT_BITS: Final = np.array([0xF8] * 11 + [0xDF] + [0] * 12 + [0xF8] * 6 + [0xDF] * 2, np.uint8)
+_DIGITS: Final = np.array([0x30] * 11 + [0] + [0] * 12 + [0x30] * 6 + [0] * 2, np.uint8)
+
+# Where the field that claims the sum is counted as spaces, the header's bytes sum up to
+# claim + (sum of the field) - 8 * 32; and the claim is the sum of (digit - 48) * 8 ** place.
+_CLAIM_WEIGHTS: Final = np.array([8.0**place + 1 for place in range(5, -1, -1)] + [1.0] * 2)
+_CLAIM_SHIFT: Final = float(48 * sum(8**place for place in range(6)) + 8 * 0x20)
 
 
 @final
 class Plain(NamedTuple):
-    """Plain members that follow one another in a buffer.
+    """Plain members that follow one another.
 
     Attributes:
-        names: their paths, as in the headers.
-        begins: where each begins, its headers included; one more for where the last one ends.
-        starts: where the data of each begins.
+        names: their paths, as in the headers, padded with NULs; shape (N, 100).
+        begins: where in the archive each begins, its headers included; one more for where the last one ends.
+        starts: where the data of each begins, for `content`.
         sizes: number of bytes of the data of each.
         end: up to where members were looked for; between the last one and here, something is not plain.
+        content: from start and size to what lies there.
+        contents: the same for many, one after the other.
     """
 
-    names: list[str]
+    names: NDArray[np.uint8]
     begins: list[int]
     starts: list[int]
     sizes: list[int]
     end: int
+    content: Callable[[int, int], bytes]
+    contents: Callable[[Iterable[int], Iterable[int]], Iterator[bytes]]
 
     def since(self, index: int) -> Plain:
         """Return the same without the first ``index`` members."""
-        return Plain(self.names[index:], self.begins[index:], self.starts[index:], self.sizes[index:], self.end)
+        return self._replace(
+            names=self.names[index:],
+            begins=self.begins[index:],
+            starts=self.starts[index:],
+            sizes=self.sizes[index:],
+        )
+
+    def texts(self) -> list[str]:
+        """Return the paths as texts; bytes that are no UTF-8 are kept as surrogates."""
+        raw: list[bytes] = np.ascontiguousarray(self.names).view(f"S{self.names.shape[1]}").ravel().tolist()
+        return [decode_text(name) for name in raw]
+
+    @property
+    def is_spacious(self) -> bool:
+        """Whether headers are so far apart that going from one to the next beats reading everything."""
+        return self.begins[-1] - self.begins[0] >= len(self.sizes) * _LARGE
 
 
-def plain_members(buffer: bytes, start: int) -> Plain:
+def plain_members(buffer: bytes, start: int, offset: int = 0) -> Plain:
     """Return the plain members from ``start`` on that lie whole in ``buffer``.
 
     Args:
         buffer: part of an archive.
         start: where in it a header is due.
+        offset: where in the archive that is.
     """
-    found = _leap(buffer, start) or _walk(buffer, start)
-    if not found.starts:
-        return Plain([], [start], [], [], start)
-    good, names = _verify(found)
-    return Plain(names, found.begins[: good + 1], found.starts[:good], found.sizes[:good], found.begins[-1])
+    found = _leap(buffer, start) or walk(buffer, start, len(buffer))
+    shift = offset - start
+
+    def content(start: int, size: int) -> bytes:
+        return buffer[start : start + size]
+
+    def contents(starts: Iterable[int], sizes: Iterable[int]) -> Iterator[bytes]:
+        return map(buffer.__getitem__, map(slice, starts, map(operator.add, starts, sizes)))
+
+    good, names = verify(found)
+    begins = [begin + shift for begin in found.begins] if shift else found.begins
+    return Plain(names, begins[: good + 1], found.starts[:good], found.sizes[:good], begins[-1], content, contents)
 
 
-class _Found(NamedTuple):
+@final
+class Found(NamedTuple):
     """Headers that follow one another by the sizes they claim, before anything is verified.
 
     Attributes:
         blocks: the headers, shape (N, 512).
         rows: which of them are those of members; None for all.
-        begins: as in `Plain`.
+        begins: as in `Plain`, but from where the search began to count.
         starts: as in `Plain`.
         sizes: as in `Plain`.
     """
@@ -86,21 +134,21 @@ class _Found(NamedTuple):
     sizes: list[int]
 
 
-def _leap(buffer: bytes, start: int) -> _Found | None:
+def _leap(buffer: bytes, start: int) -> Found | None:
     """Find the headers of small members by their magic, all at once.
 
     Returns:
-        None where members are large, so that looking at every block would cost more than `_walk`, and where the
+        None where members are large, so that looking at every block would cost more than `walk`, and where the
         blocks with the magic do not lead from one to the next: there are other headers, or data looks like one.
     """
     count = (len(buffer) - start) // BLOCK
     blocks = np.frombuffer(buffer, np.uint8, count * BLOCK, start).reshape(count, BLOCK)
     at = np.flatnonzero(blocks[:, 257] == _MAGIC[0])
     at = at[(blocks[at, 257:262] == _MAGIC).all(axis=1)]
-    if not len(at) or len(at) * _SMALL < count * BLOCK or at[0] != 0 or not (blocks[at, 156] == _FILE).all():
+    if not len(at) or len(at) * _LARGE < count * BLOCK or at[0] != 0 or not (blocks[at, 156] == FILE).all():
         return None
     heads = blocks[at]
-    sizes = (heads[:, 124:135] - np.uint8(48)).astype(np.int64) @ _SIZE_WEIGHTS
+    sizes = (heads[:, 124:135] - np.uint8(48)).astype(np.int64) @ SIZE_WEIGHTS
     following = at + 1 + (sizes + (BLOCK - 1)) // BLOCK
     if not (following[:-1] == at[1:]).all():
         return None
@@ -108,45 +156,62 @@ def _leap(buffer: bytes, start: int) -> _Found | None:
     begins: list[int] = (at[:whole] * BLOCK + start).tolist()
     ends: list[int] = (following[:whole] * BLOCK + start).tolist()
     starts = [begin + BLOCK for begin in begins]
-    return _Found(heads[:whole], None, [*begins, ends[-1]] if ends else [start], starts, sizes[:whole].tolist())
+    return Found(heads[:whole], None, [*begins, ends[-1]] if ends else [start], starts, sizes[:whole].tolist())
 
 
-def _walk(buffer: bytes, start: int) -> _Found:
-    """Go from header to header by the sizes they claim."""
-    heads: list[int] = []
+def walk(buffer: bytes, start: int, end: int, look: Callable[[int], bytes] | None = None, most: int = -1) -> Found:
+    """Go from header to header by the sizes they claim.
+
+    Args:
+        buffer: the archive, or as much of it as there is.
+        start: where a header is due.
+        end: where the archive ends, or the buffer.
+        look: from a position to some blocks that begin there; the buffer is empty then.
+        most: how many members; -1 for all.
+    """
+    heads: list[bytes] = []
+    rows: list[int] = []
     begins = [start]
     starts: list[int] = []
     sizes: list[int] = []
-    end = len(buffer)
+    base = 0 if look is None else start
     at = start
-    while at + BLOCK <= end:
-        kind = buffer[at + 156]
-        if kind == _PAX:
-            head = at
-            at = _after_time_only(buffer, at)
-            if at < 0 or at + BLOCK > end or buffer[at + 156] != _FILE:
+    while len(starts) != most:
+        here = at - base
+        if here + BLOCK > len(buffer):
+            if look is None or at + BLOCK > end:
                 break
-            heads.append(head)
-        elif kind != _FILE:
+            buffer, base, here = look(at), at, 0
+            if len(buffer) < BLOCK:
+                break
+        kind = buffer[here + 156]
+        if kind == _PAX:
+            if here + 3 * BLOCK > len(buffer) and look is not None:
+                buffer, base, here = look(at), at, 0
+            after = _after_time_only(buffer, here)
+            if after < 0 or after + BLOCK > len(buffer) or buffer[after + 156] != FILE:
+                break
+            heads.append(buffer[here : here + BLOCK])
+            here = after
+        elif kind != FILE:
             break
+        head = buffer[here : here + BLOCK]
         try:
-            size = int(buffer[at + 124 : at + 135], 8)
+            size = int(head[124:135], 8)
         except ValueError:
             break
-        data = at + BLOCK
+        data = base + here + BLOCK
         following = data + (size + (BLOCK - 1) & -BLOCK)
         if following > end or size < 0:
             break
-        heads.append(at)
+        rows.append(len(heads))
+        heads.append(head)
         starts.append(data)
         sizes.append(size)
         begins.append(following)
         at = following
-    blocks = np.frombuffer(b"".join([buffer[at : at + BLOCK] for at in heads]), np.uint8).reshape(-1, BLOCK)
-    if len(heads) == len(starts):
-        return _Found(blocks, None, begins, starts, sizes)
-    position = {at: i for i, at in enumerate(heads)}
-    return _Found(blocks, [position[at - BLOCK] for at in starts], begins, starts, sizes)
+    blocks = np.frombuffer(b"".join(heads), np.uint8).reshape(-1, BLOCK)
+    return Found(blocks, None if len(heads) == len(rows) else rows, begins, starts, sizes)
 
 
 def _after_time_only(buffer: bytes, at: int) -> int:
@@ -163,53 +228,43 @@ def _after_time_only(buffer: bytes, at: int) -> int:
     return body + BLOCK if match is not None and match[0].find(b"\n") + 1 == int(match[1]) else -1
 
 
-def _verify(found: _Found) -> tuple[int, list[str]]:
+def verify(found: Found) -> tuple[int, NDArray[np.uint8]]:
     """Check the headers of members and the pax headers among them.
 
     Returns:
         How many members, from the first on, have nothing but good and plain headers; and their names.
     """
     blocks = members = found.blocks
-    good = _sums_fit(blocks)
-    digits = blocks[:, 124:135] - np.uint8(48)
-    good &= (digits <= 7).all(axis=1) & ((blocks[:, 135] & 0xDF) == 0)
+    if not found.starts:
+        return 0, blocks[:0, :100]
+    numbers = blocks[:, 124:156]
+    good = ((numbers & _DIGIT_BITS) == _DIGITS).all(axis=1)
+    good &= numbers[:, 24:] @ _CLAIM_WEIGHTS - _CLAIM_SHIFT == _sums(blocks)
     if found.rows is not None:
         members = blocks[found.rows]
         # A member is good if its own header is, and those between it and the member before.
         good = np.logical_and.reduceat(good, [0, *(row + 1 for row in found.rows[:-1])])
-    # The prefix of ustar makes a longer name; in GNU tar's own headers other things stand there.
-    good &= (members[:, 345] == 0) | (members[:, 257:265] == _GNU_MAGIC).all(axis=1)
-    return _names(members, len(members) if good.all() else int(good.argmin()))
-
-
-def _sums_fit(blocks: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return for each header whether it carries the unsigned sum of its bytes, in the form that writers agree on."""
-    field = blocks[:, 148:156]
-    digits = field[:, :6] - np.uint8(48)
-    claimed = digits.astype(np.uint32) @ _OCTAL_WEIGHTS
-    sums = _sums(blocks) - field.sum(axis=1, dtype=np.uint32) + np.uint32(8 * 0x20)
-    ends: Any = (field[:, 6:] & 0xDF) == 0  # NUL or space
-    fits: NDArray[np.bool_] = (claimed == sums) & (digits <= 7).all(axis=1) & ends.all(axis=1)
-    return fits
+    if members[:, 345].any():
+        # The prefix of ustar makes a longer name; in GNU tar's own headers other things stand there.
+        good &= (members[:, 345] == 0) | (members[:, 257:265] == _GNU_MAGIC).all(axis=1)
+    count = len(members) if good.all() else int(good.argmin())
+    return count, members[:count, :100]
 
 
 def _sums(blocks: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Return the sum of the bytes of each block.
+    """Return the sum of the bytes of each block."""
+    words = blocks.view(np.uint64)
+    varying, rest = words[:, :_VARYING], words[:, _VARYING:]
+    if (rest == rest[0]).all():  # as one writer makes them: then there is less to add up
+        return _sums_of_words(varying) + _sums_of_words(rest[:1])
+    return _sums_of_words(words)
+
+
+def _sums_of_words(words: NDArray[np.uint64]) -> NDArray[np.uint32]:
+    """Return the sum of the bytes of each row of at most 64 words.
 
     Eight bytes are added at a time, as four numbers of 16 bits in a word: 128 bytes of at most 255 fit into each.
     """
-    words = blocks.view(np.uint64)
     lanes = ((words & _EVEN) + ((words >> np.uint64(8)) & _EVEN)).sum(axis=1)
     sums: NDArray[np.uint32] = lanes.view(np.uint16).reshape(-1, 4).sum(axis=1, dtype=np.uint32)
     return sums
-
-
-def _names(members: NDArray[np.uint8], count: int) -> tuple[int, list[str]]:
-    """Return the names of the first ``count`` members, or of those before the first with an odd one."""
-    raw: list[bytes] = np.ascontiguousarray(members[:count, :100]).view("S100").ravel().tolist()
-    joined = b"\n".join(raw)
-    # Something behind the NUL that ends a name, or a line feed in one: seldom, and left to the general way.
-    if b"\0" in joined or joined.count(b"\n") != max(0, count - 1):
-        count = next(i for i, name in enumerate(raw) if b"\0" in name or b"\n" in name)
-        joined = b"\n".join(raw[:count])
-    return count, joined.decode("utf-8", "surrogateescape").split("\n") if count else []
