@@ -13,6 +13,7 @@ import attrs
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
+from typing_extensions import override
 
 from webds.errors import OpenError, WebdsError
 from webds.tar import ReadStats, base_plus_ext, read_samples
@@ -369,6 +370,7 @@ def test_going_from_header_to_header_is_what_is_done_to_large_members() -> None:
     positions: list[int] = []
 
     class Watched(Anywhere):
+        @override
         def read_at(self, size: int, position: int) -> bytes:
             positions.append(size)
             return super().read_at(size, position)
