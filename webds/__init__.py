@@ -189,6 +189,9 @@ if TYPE_CHECKING:
         HttpOpener as HttpOpener,
     )
     from webds.openers import (
+        ObjectStoreOpener as ObjectStoreOpener,
+    )
+    from webds.openers import (
         PipeOpener as PipeOpener,
     )
     from webds.openers import (
@@ -329,8 +332,8 @@ _WHERE: Final = {
     "webds.frontdoors": "WebDataset tariterator",
     "webds.loader": "Loader",
     "webds.openers": (
-        "CommandOpener FileOpener FsspecOpener HttpOpener PipeOpener SchemeOpener StdioOpener gopen reader "
-        "scheme_to_command"
+        "CommandOpener FileOpener FsspecOpener HttpOpener ObjectStoreOpener PipeOpener SchemeOpener StdioOpener "
+        "gopen reader scheme_to_command"
     ),
     "webds.policy": (
         "Loss Policy ignore_and_continue ignore_and_stop reraise_exception warn_and_continue warn_and_stop"
@@ -383,6 +386,7 @@ __all__ = [
     "NoSplit",
     "NpyCodec",
     "NpzCodec",
+    "ObjectStoreOpener",
     "OpenError",
     "Opener",
     "PickleCodec",

@@ -5,6 +5,7 @@ from webds.openers.file import FileOpener
 from webds.openers.fsspec import FsspecOpener
 from webds.openers.functions import FunctionOpener
 from webds.openers.http import HttpOpener
+from webds.openers.objectstore import ObjectStoreOpener
 from webds.openers.pipe import PipeOpener
 from webds.openers.schemes import (
     OpenerLike,
@@ -25,6 +26,7 @@ __all__ = [
     "FsspecOpener",
     "FunctionOpener",
     "HttpOpener",
+    "ObjectStoreOpener",
     "OpenerLike",
     "PipeOpener",
     "SchemeOpener",

@@ -135,6 +135,17 @@ class FsspecOpener(Opener):
             return False
         return scheme in registry or scheme in known_implementations
 
+    @staticmethod
+    def has_package(scheme: str) -> bool:
+        """Return whether the package that fsspec opens ``scheme`` with is installed; it is imported."""
+        try:
+            from fsspec.registry import get_filesystem_class  # noqa: PLC0415  # optional
+
+            get_filesystem_class(scheme)
+        except (ImportError, ValueError):
+            return False
+        return True
+
     @override
     def open(self, url: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
         system, path = self._system(url)

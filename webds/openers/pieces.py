@@ -35,6 +35,14 @@ class PieceFeed(ABC):
     def release(self) -> None:
         """Give everything back. Called once, at the end or before it."""
 
+    def size(self) -> int | None:
+        """Return how many bytes there are in all, if `go_to` works; None unless a subclass says otherwise."""
+        return None
+
+    def go_to(self, position: int) -> None:
+        """Let the next `piece` begin there, in bytes from the start; behind the end there is none."""
+        raise io.UnsupportedOperation("this stream cannot seek")
+
 
 @final
 class PieceReader(io.BufferedIOBase):
@@ -54,6 +62,7 @@ class PieceReader(io.BufferedIOBase):
         self._buffer_size = buffer_size
         self._ahead = b""
         self._used = 0
+        self._fetched = 0  # the byte after the last one that was read ahead
         self._failure: OpenError | None = None
         self._raised = False
         self._at_end = False
@@ -95,6 +104,32 @@ class PieceReader(io.BufferedIOBase):
             if self._used >= len(self._ahead):
                 self._ahead, self._used = self._fetch(self._buffer_size), 0
             return self._ahead[self._used :]
+
+    @override
+    def seekable(self) -> bool:
+        return self._feed.size() is not None
+
+    @override
+    def tell(self) -> int:
+        return self._fetched - (len(self._ahead) - self._used)
+
+    @override
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        with self._lock:
+            size = self._feed.size()
+            if size is None:
+                raise io.UnsupportedOperation("this stream cannot seek")
+            position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: size}[whence]
+            if position < 0:
+                raise ValueError(f"a position is 0 or more: {position}")
+            first = self._fetched - len(self._ahead)
+            if first <= position <= self._fetched:
+                self._used = position - first
+            else:
+                self._ahead, self._used, self._fetched = b"", 0, position
+                self._feed.go_to(position)
+            self._at_end = False
+            return position
 
     @override
     def close(self) -> None:
@@ -147,4 +182,5 @@ class PieceReader(io.BufferedIOBase):
             self._raised = True
             raise
         self._at_end = not piece
+        self._fetched += len(piece)
         return piece

@@ -16,6 +16,7 @@ from webds.openers.file import FileOpener
 from webds.openers.fsspec import FsspecOpener
 from webds.openers.functions import FunctionOpener
 from webds.openers.http import HttpOpener
+from webds.openers.objectstore import ObjectStoreOpener
 from webds.openers.pipe import PipeOpener
 from webds.openers.stdio import StdioOpener
 from webds.openers.streams import BUFFER_SIZE
@@ -64,7 +65,8 @@ class SchemeOpener(Opener):
     """Opens every URL with the opener of its scheme.
 
     Asked in this order: ``openers``; `scheme_to_command`; what is built in (paths and ``file:``, ``-``, ``pipe:``,
-    ``http:``, ``https:``); and any scheme that fsspec knows. A pickled one takes `scheme_to_command` along, since
+    ``http:``, ``https:``, and ``s3:``, ``gs:``, ``az:`` where obstore is installed); and any scheme that fsspec
+    knows. A pickled one takes `scheme_to_command` along, since
     a spawned worker has not run the code that filled it.
 
     Attributes:
@@ -107,6 +109,8 @@ class SchemeOpener(Opener):
                 return PipeOpener(self.buffer_size)
             case "http" | "https":
                 return HttpOpener(buffer_size=self.buffer_size)
+            case "s3" | "gs" | "az" if ObjectStoreOpener.knows(scheme) or not FsspecOpener.has_package(scheme):
+                return ObjectStoreOpener(buffer_size=self.buffer_size)
             case _:
                 pass
         if FsspecOpener.knows(scheme):

@@ -6,6 +6,7 @@ delivered first, and the error comes in place of the end: ``b""`` always means t
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from abc import ABC, abstractmethod
@@ -312,7 +313,8 @@ class DrainWriter(io.BufferedWriter):
     """A buffered binary stream for writing that can be given up.
 
     `close` makes what was written a result, and raises `OpenError` if that fails. An exception that leaves the
-    ``with`` block aborts: the other end would take half a file for a whole one.
+    ``with`` block aborts: the other end would take half a file for a whole one. So does a stream that nobody has
+    closed when it is gone.
     """
 
     def __init__(self, drain: Drain, buffer_size: int = BUFFER_SIZE) -> None:
@@ -332,4 +334,8 @@ class DrainWriter(io.BufferedWriter):
         if kind is None:
             self.close()
         else:
+            self.abort()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # the drain may have failed before, or not have been made
             self.abort()
