@@ -5,10 +5,14 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections.abc import Iterable
 from typing import Final, final
 
 import attrs
 
+from webds.abc import Opener
+from webds.openers.schemes import OpenerLike
+from webds.sinks.stores import opener_for, tells
 from webds.sinks.targets import PARTIAL_GLOB
 from webds.urls import local_path
 
@@ -27,12 +31,16 @@ class ShardPattern:
     Attributes:
         pattern: a name or URL for the ``%`` operator, with exactly one conversion (``%06d``); ``%%`` is a
             percent sign.
+        opener: opens names that are not local; None for the default opener.
+        store: what opens them, if it can tell what is there; None for local names.
 
     Raises:
         ValueError: there is no conversion, or more than one, or it is none for whole numbers.
     """
 
     pattern: str
+    opener: OpenerLike | None = None
+    store: Opener | None = attrs.field(init=False, default=None, eq=False)
     _base: int = attrs.field(init=False, default=10, repr=False, eq=False)
     _around: tuple[str, str] | None = attrs.field(init=False, default=None, repr=False, eq=False)
 
@@ -44,10 +52,14 @@ class ShardPattern:
                 "'train-%06d.tar'; a percent sign that is none is written %%"
             )
         conversion = found[0]
-        if local_path(self.name(0)) is None:
-            return
+        local = local_path(self.name(0)) is not None
+        if not local:
+            store = opener_for(self.name(0), self.opener)
+            if not tells(store):
+                return
+            object.__setattr__(self, "store", store)
         before, after = (part.replace("%%", "%") for part in _halves(self.pattern, conversion))
-        path = local_path(before + _MARK + after)
+        path = local_path(before + _MARK + after) if local else before + _MARK + after
         if path is None or path.count(_MARK) != 1:
             raise ValueError(f"the pattern {self.pattern!r} has the shard's number where a URL has none")
         head, tail = path.split(_MARK)
@@ -57,6 +69,11 @@ class ShardPattern:
     @property
     def is_local(self) -> bool:
         """Whether the names are those of local files."""
+        return self.tells and self.store is None
+
+    @property
+    def tells(self) -> bool:
+        """Whether it can be told which of the names are taken."""
         return self._around is not None
 
     def name(self, number: int) -> str:
@@ -66,11 +83,16 @@ class ShardPattern:
     def existing(self, start: int = 0) -> dict[int, str]:
         """Return the files that have a number from ``start`` on: number → path, sorted by number."""
         found: dict[int, str] = {}
-        for path in glob.iglob(self._glob()) if self.is_local else ():
+        for path in self._taken():
             number = self._number(path)
             if number is not None and number >= start:
                 found[number] = path
         return dict(sorted(found.items()))
+
+    def _taken(self) -> Iterable[str]:
+        if not self.tells:
+            return ()
+        return glob.iglob(self._glob()) if self.store is None else self.store.list(self._glob())
 
     def partial(self, start: int = 0) -> list[str]:
         """Return the temporary files of unfinished shards whose numbers are from ``start`` on, sorted."""
@@ -100,7 +122,8 @@ class ShardPattern:
         except ValueError:
             return None
         # Python reads more spellings of a number than the pattern writes.
-        return number if number >= 0 and local_path(self.name(number)) == path else None
+        name = self.name(number) if number >= 0 else None
+        return number if name is not None and path == (local_path(name) if self.is_local else name) else None
 
 
 def _halves(pattern: str, conversion: re.Match[str]) -> tuple[str, str]:

@@ -10,12 +10,14 @@ from typing import TypedDict, cast, final
 
 from typing_extensions import Unpack, override
 
-from webds.abc import Sink
+from webds.abc import Opener, Sink
 from webds.checks import checkcallable, checkrange, checktype
 from webds.errors import OpenError, WriteError, annotate
+from webds.openers.schemes import OpenerLike
 from webds.sinks.compression import Compression
 from webds.sinks.fields import EncoderSpec, SampleEncoder
 from webds.sinks.pattern import ShardPattern
+from webds.sinks.stores import remove_stored
 from webds.sinks.targets import remove_abandoned
 from webds.sinks.tarwriter import TarWriter
 from webds.tar import read_samples
@@ -32,6 +34,7 @@ class _TarOptions(TypedDict, total=False):
     encoder: EncoderSpec | SampleEncoder
     keep_meta: bool
     mtime: int
+    opener: OpenerLike | None
 
 
 @final
@@ -61,7 +64,9 @@ class ShardWriter(Sink[Sample]):
       samples are already written is for the caller to know: `shard` and the number of samples in a shard
       tell.
 
-    Of names that are not local (``pipe:``, object stores) nobody can tell what exists: they are written over.
+    Shards in a store are found by its listing, and the same holds for them; but where the opener has no ``remove``,
+    those with higher numbers stay, with a warning. Of commands (``pipe:``), and of openers that cannot list, nobody
+    can tell what exists: they are written over.
 
     Attributes:
         pattern: as given.
@@ -102,7 +107,7 @@ class ShardWriter(Sink[Sample]):
         if post is not None:
             checkcallable(post, "post")
         self.pattern: str = os.fspath(pattern)
-        self._names = ShardPattern(self.pattern)
+        self._names = ShardPattern(self.pattern, kw.get("opener"))
         self._maxcount, self._maxsize, self._post = maxcount, maxsize, post
         start = kw.get("start_shard", 0)
         checktype(start, int, "start_shard")
@@ -137,12 +142,12 @@ class ShardWriter(Sink[Sample]):
         self.next_stream()
 
     def _resume_at(self, start: int) -> int:
-        if not self._names.is_local:
-            raise ValueError(f"resume=True needs local files, and {self.pattern!r} makes none")
+        if not self._names.tells:
+            raise ValueError(f"resume=True needs files or a store that lists, and {self.pattern!r} makes none")
         if not self._stale:
             return start
         number, path = next(reversed(self._stale.items()))
-        _check_whole(path)
+        _check_whole(path, self._names.store)
         return number + 1
 
     def _remove_partial(self, start: int, *, refuse_others: bool) -> None:
@@ -231,7 +236,11 @@ class ShardWriter(Sink[Sample]):
     def _remove_left_over(self) -> None:
         for path in self._left_over():
             try:
-                os.unlink(path)
+                if self._names.store is None:
+                    os.unlink(path)
+                elif not remove_stored(self._names.store, path):
+                    self._say_left_over()
+                    return
             except OSError as error:
                 raise OpenError(
                     f"cannot remove {path!r}, a shard of an earlier run: {error}", url=path, stage="write"
@@ -264,10 +273,10 @@ class ShardWriter(Sink[Sample]):
         self._say_left_over()
 
 
-def _check_whole(path: str) -> None:
+def _check_whole(path: str, store: Opener | None) -> None:
     """Raise an error unless the shard can be read to its end; data is passed over, not read, where that is possible."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") if store is None else store.open(path) as file:
             for _ in read_samples(file, url=path, fields=()):
                 pass
     except Exception as error:

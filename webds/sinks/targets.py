@@ -184,10 +184,15 @@ class OpenedTarget(Target):
 
     It is given up with its ``abort``, if it has one. What the other end keeps all the same has no end blocks,
     which tells every reader that it is cut short.
+
+    Args:
+        stream: where the bytes go.
+        check: called before the stream is closed; raises if that must not be.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, check: Callable[[], object] | None = None) -> None:
         self._stream = stream
+        self._check = check
 
     @override
     def write(self, data: Buffer) -> None:
@@ -195,6 +200,8 @@ class OpenedTarget(Target):
 
     @override
     def commit(self) -> None:
+        if self._check is not None:
+            self._check()
         self._stream.close()
 
     @override

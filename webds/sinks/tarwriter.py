@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
-from webds.abc import Sink
+from webds.abc import Opener, Sink
 from webds.errors import WriteError, annotate
-from webds.openers.schemes import default_opener
+from webds.openers.schemes import OpenerLike, default_opener
 from webds.sinks.archive import Archive
 from webds.sinks.compression import Compression, compression_of, make_compressor
 from webds.sinks.fields import EncoderSpec, SampleEncoder
+from webds.sinks.stores import opener_for, refuse_taken, tells
 from webds.sinks.targets import (
     CompressedTarget,
     FileTarget,
@@ -39,7 +40,8 @@ class TarWriter(Sink[Sample]):
 
     A local file has a temporary name (hidden, ending in ``.part``) until `close`, and no file is there before
     the first `write`; after a crash, a file under the final name does not exist, or is the one from before. An
-    existing file is refused, at creation and again at `close`. A writer that is closed without a `write` makes
+    existing file is refused, at creation and again at `close`; so is an object of a store that can tell. An object
+    store shows nothing before `close` either. A writer that is closed without a `write` makes
     an empty archive. Members are in the order of the samples, and within one sorted by field; equal samples and
     arguments give equal bytes.
 
@@ -72,11 +74,12 @@ class TarWriter(Sink[Sample]):
             are left out, and a warning says so once. They must be str (or bytes) in either case. Fields such as
             ``__key__`` or ``__url__`` are never stored.
         mtime: time of modification of all members, whole seconds since 1970.
-        overwrite: whether an existing local file may be replaced. It is, at `close`, all at once.
+        overwrite: whether an existing file or object may be replaced. It is, at `close`, all at once.
+        opener: opens what is not a local file, such as ``webds.ObjectStoreOpener(endpoint=…)``; None for the default.
 
     Raises:
         WriteError: the file exists and is not to be overwritten, or is a directory.
-        OpenError: there is no directory to hold the file.
+        OpenError: there is no directory to hold the file, or nobody opens the URL.
         TypeError: ``fileobj`` or ``encoder`` is nothing of the above.
         ValueError: another argument that has no meaning.
     """
@@ -93,12 +96,13 @@ class TarWriter(Sink[Sample]):
         *,
         mtime: int = 0,
         overwrite: bool = False,
+        opener: OpenerLike | None = None,
     ) -> None:
         self._ended = True  # until all arguments are known to be good
         self._archive: Archive | None = None
         self._headers = HeaderTemplate(mode, user, group, mtime)
         self._samples = encoder if isinstance(encoder, SampleEncoder) else SampleEncoder(encoder, keep_meta=keep_meta)
-        self._url, path, self._open = _destination(fileobj, overwrite=overwrite)
+        self._url, path, self._open = _destination(fileobj, opener, overwrite=overwrite)
         self._compression: Compression | None = compression_of(compress, path)
         self._keys: set[str] = set()
         self._pid = os.getpid()
@@ -217,7 +221,7 @@ def _refuse_again(key: str) -> NoReturn:
 
 
 def _destination(
-    fileobj: str | os.PathLike[str] | Writable, *, overwrite: bool
+    fileobj: str | os.PathLike[str] | Writable, opener: OpenerLike | None, *, overwrite: bool
 ) -> tuple[str | None, str | None, Callable[[], Target]]:
     """Return what to call the destination, the name that tells its compression, and how to open it."""
     if not isinstance(fileobj, str | os.PathLike):
@@ -227,10 +231,19 @@ def _destination(
     if path is None or is_device(path):
         # The name in a command is the command's affair.
         name = None if scheme_of(url) == "pipe" else urlsplit(url).path
-        target = url if path is None else path_url(path)
-        return url, name, lambda: OpenedTarget(default_opener().open(target, "wb"))
+        if path is not None:
+            return url, name, lambda: OpenedTarget(default_opener().open(path_url(path), "wb"))
+        return url, name, _remote(url, opener_for(url, opener), overwrite=overwrite)
     refuse_existing(path, overwrite=overwrite)
     return url, path, lambda: FileTarget(path, overwrite=overwrite)
+
+
+def _remote(url: str, opener: Opener, *, overwrite: bool) -> Callable[[], Target]:
+    """Return how to open a URL; refuse one that is taken, where the opener can tell."""
+    if overwrite or not tells(opener):
+        return lambda: OpenedTarget(opener.open(url, "wb"))
+    refuse_taken(opener, url)
+    return lambda: OpenedTarget(opener.open(url, "wb"), lambda: refuse_taken(opener, url, late=True))
 
 
 def _name_of(stream: object) -> str | None:
