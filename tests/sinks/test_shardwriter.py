@@ -221,8 +221,8 @@ def test_patterns_of_pipes_are_written_through_their_commands(tmp_path: Path) ->
         assert tar.getnames() == ["0.bin", "1.bin"]
 
 
-def test_resuming_needs_local_files() -> None:
-    with pytest.raises(ValueError, match="resume=True needs local files"):
+def test_resuming_needs_files_or_a_store_that_lists() -> None:
+    with pytest.raises(ValueError, match="resume=True needs files or a store that lists"):
         ShardWriter("pipe:cat > %d.tar", resume=True)
 
 

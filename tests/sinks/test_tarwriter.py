@@ -697,7 +697,7 @@ def test_the_compression_of_a_url_goes_by_its_path() -> None:
         ("pipe:gzip > x.tar.gz", None),
         ("-", None),
     ):
-        sink = TarWriter(url)
+        sink = TarWriter(url, overwrite=True)
         assert sink._compression == method
         sink.abort()
 

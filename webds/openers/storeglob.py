@@ -37,7 +37,9 @@ def matches(key: str, pattern: str) -> bool:
 
 def _match(names: Sequence[str], patterns: Sequence[str]) -> bool:
     if not patterns or not names:
-        return not names and all(pattern == _ANY for pattern in patterns)
+        return not patterns and not names
+    if patterns == [_ANY]:
+        return not any(name.startswith(".") for name in names)
     first, rest = patterns[0], patterns[1:]
     if first != _ANY:
         hidden = names[0].startswith(".") and has_glob(first) and not first.startswith(".")

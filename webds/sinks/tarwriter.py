@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from webds.abc import Opener, Sink
 from webds.errors import WriteError, annotate
+from webds.openers.objectstore import ObjectStoreOpener
 from webds.openers.schemes import OpenerLike, default_opener
 from webds.sinks.archive import Archive
 from webds.sinks.compression import Compression, compression_of, make_compressor
@@ -243,6 +244,8 @@ def _remote(url: str, opener: Opener, *, overwrite: bool) -> Callable[[], Target
     if overwrite or not tells(opener):
         return lambda: OpenedTarget(opener.open(url, "wb"))
     refuse_taken(opener, url)
+    if not isinstance(opener, ObjectStoreOpener):  # it may show the name as soon as it is opened
+        return lambda: OpenedTarget(opener.open(url, "wb"))
     return lambda: OpenedTarget(opener.open(url, "wb"), lambda: refuse_taken(opener, url, late=True))
 
 
