@@ -25,6 +25,9 @@ from webds.openers import ObjectStoreOpener
 __all__ = ["Fault", "Proxy", "S3Server", "proxying", "serving_s3"]
 
 _numbers = itertools.count()
+_SIGNATURE: Final = (
+    "AWS4-HMAC-SHA256 Credential=other/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00"
+)
 _KEYS: Final = {"access_key_id": "tester", "secret_access_key": "hushes-of-the-tester"}
 
 
@@ -51,7 +54,7 @@ class S3Server:
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """Send a request of S3's protocol, as somebody else."""
-        headers = {"Content-Type": "application/octet-stream"}  # anything but a form
+        headers = {"Content-Type": "application/octet-stream", "Authorization": _SIGNATURE}  # which nobody checks
         request = urllib.request.Request(self.endpoint + path, body, headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=30) as response:
