@@ -74,9 +74,7 @@ def test_10_an_object_that_changed_is_never_spliced(s3: S3Server, proxy: Proxy) 
     got: list[str] = []
     proxy.faults = list(faults)
     with pytest.raises(OpenError, match=r"the object changed while it was read: .*after 3000 bytes"):
-        got.extend(
-            sample["__key__"] for sample in webds.DatasetBuilder([url], opener=s3.opener(proxy.port)).build()
-        )
+        got.extend(sample["__key__"] for sample in webds.DatasetBuilder([url], opener=s3.opener(proxy.port)).build())
     assert got == KEYS[: len(got)]
 
 

@@ -17,7 +17,7 @@ PINNED: Final = """
 AudioDecoder BaseDataset BatchError Codec CommandOpener Dataset DatasetBuilder DecodeError Decoder EmptyDatasetError
 EncodeError Encoder ErrorBudgetError FieldError FileOpener FsspecOpener GzipCodec HttpOpener IMAGE_SPECS ImageCodec
 ImageSpec IndexedSource IntCodec JsonCodec LengthError Loader Loss MemorySource MissingExtraError MsgpackCodec NoSplit
-NpyCodec NpzCodec OpenError Opener PickleCodec PipeOpener Place Policy Sample SampleError SchemeOpener ShardWriter
+NpyCodec NpzCodec ObjectStoreOpener OpenError Opener PickleCodec PipeOpener Place Policy Sample SampleError SchemeOpener ShardWriter
 Sink Source SplitByNode SplitByNodeAndWorker SplitByWorker SplitError SplitExplicit Splitter Stats StdioOpener
 TarFormatError TarSource TarWriter TenbinCodec TextCodec TorchCodec UntrustedDataError UrlError Video VideoDecoder
 WebDataset WebdsError WriteError base_plus_ext check checkcallable checkmember checknotnone checkrange checks

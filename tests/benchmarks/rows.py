@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias, final
 import attrs
 
 from tests.benchmarks.contest import Contestant, MemoryOfReader, Reader
-from tests.benchmarks.contestants import decode, imports, loader, raw, tenbin, write
+from tests.benchmarks.contestants import cloud, decode, imports, loader, raw, tenbin, write
 
 __all__ = ["ROWS", "Level", "Limit", "Ratio", "Row", "Target", "row_named"]
 
@@ -142,6 +142,13 @@ ROWS: Final = (
             Ratio("20x webdataset", "webdataset", 20),
             Ratio("25x webdataset", "webdataset", 25, "beyond"),
         ),
+    ),
+    Row(
+        "raw-s3",
+        "raw samples, 50 KB jpg + class + json, from moto's S3 server",
+        "photos",
+        (cloud.webds, cloud.obstore),
+        (Ratio("0.85 of the speed of obstore's stream", "obstore's stream", 0.85),),
     ),
     Row(
         "decode-pillow",

@@ -126,7 +126,13 @@ def test_a_part_that_fails_is_tried_again(s3: S3Server) -> None:
     bucket, content = s3.bucket(), noise(2 * _PART + 9)
     with proxying(s3) as proxy:
         proxy.method = "P"
-        proxy.faults = [Fault("status", 503), Fault("pass"), Fault("status", 500), Fault("refuse"), Fault("status", 503)]
+        proxy.faults = [
+            Fault("status", 503),
+            Fault("pass"),
+            Fault("status", 500),
+            Fault("refuse"),
+            Fault("status", 503),
+        ]
         with s3.opener(proxy.port, part_size=_PART).open(f"s3://{bucket}/x", "wb") as stream:
             stream.write(content)
         assert not proxy.faults
@@ -266,7 +272,9 @@ def test_what_no_argument_says_comes_from_the_environment(s3: S3Server, monkeypa
 
 
 def test_without_credentials_the_error_names_the_way_out() -> None:
-    said = "Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 1ms - HTTP error: no route"
+    said = (
+        "Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 1ms - HTTP error: no route"
+    )
     failure = failure_of(RuntimeError(said), "cannot read", "s3://b/x", ())
     assert isinstance(failure, OpenError), "that does not pass"
     assert "no credentials" in str(failure)

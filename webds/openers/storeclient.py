@@ -29,6 +29,7 @@ _ENDPOINT_VARIABLES: Final = {
     "gs": ("GOOGLE_BASE_URL",),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
+_PREFIXES: Final = ("AWS_", "GOOGLE_", "AZURE_")
 _PASSING: Final = (408, 425, 429)  # and those from 500 on, but for
 _LASTING: Final = (501, 505)
 _STATUS: Final = re.compile(r"status code: (?P<status>\d{3})")
@@ -69,15 +70,16 @@ class Bucket:
     backoff: tuple[float, float] = (0.0, 0.0)
 
     def store(self) -> S3Store | GCSStore | AzureStore:
-        """Return it as obstore knows it; in one process, always the same.
+        """Return it as obstore knows it; in one process and environment, always the same.
 
         Raises:
             MissingExtraError: obstore is not installed.
         """
         ensure()
-        known = _stores.get(self)
+        place = self, frozenset(item for item in os.environ.items() if item[0].upper().startswith(_PREFIXES))
+        known = _stores.get(place)
         if known is None or not known.is_ours:
-            known = _stores[self] = Owned(self._made())
+            known = _stores[place] = Owned(self._made())
         return known.value
 
     def _made(self) -> S3Store | GCSStore | AzureStore:
@@ -114,7 +116,7 @@ class Bucket:
         return dict(self.options).get("use_emulator") in (True, "true") or bool(os.environ.get("AZURE_USE_EMULATOR"))
 
 
-_stores: Final[dict[Bucket, Owned[S3Store | GCSStore | AzureStore]]] = {}
+_stores: Final[dict[tuple[Bucket, frozenset[tuple[str, str]]], Owned[S3Store | GCSStore | AzureStore]]] = {}
 
 
 def _duration(seconds: float) -> str:

@@ -56,6 +56,7 @@ def openers() -> None:
         webds.PipeOpener(buffer_size=1 << 20),
         webds.HttpOpener(headers={"X-Key": "1"}, auth=("user", "password"), hosts=["a.org"], timeout=3, buffer_size=0),
         webds.FsspecOpener({"anon": True}, buffer_size=1 << 20),
+        webds.ObjectStoreOpener(endpoint="https://host", region="r", options={"access_key_id": "k"}, anonymous=True),
         webds.CommandOpener("cat {url}", "tee {url}", buffer_size=1 << 20),
     ]
     assert_type([opener.open("x") for opener in every], list[BinaryIO])
