@@ -91,7 +91,7 @@ def test_29_a_tar_writer_refuses_an_object_also_one_that_came_late(s3: S3Server)
 def test_29_a_store_that_does_not_answer_is_an_error_at_creation(s3: S3Server) -> None:
     for make in (TarWriter, ShardWriter):
         with pytest.raises(OpenError, match="cannot"):
-            make("s3://bucket/x-%d.tar", opener=s3.opener(port=9, attempts=1))  # type: ignore[operator]
+            make("s3://bucket/x-%d.tar", opener=s3.opener(port=9, attempts=1))
 
 
 def test_29_so_does_any_store_that_lists(s3: S3Server) -> None:

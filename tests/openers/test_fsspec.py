@@ -285,7 +285,8 @@ def test_a_store_whose_package_is_missing_says_which() -> None:
 
 def test_without_fsspec_the_package_is_named() -> None:
     program = (
-        "import sys\nsys.modules['fsspec'] = sys.modules['obstore'] = None\nfrom webds.openers import FsspecOpener, gopen\n"
+        "import sys\nsys.modules['fsspec'] = sys.modules['obstore'] = None\n"
+        "from webds.openers import FsspecOpener, gopen\n"
         "from webds.errors import *\n"
         "try:\n    FsspecOpener().open('s3://b/k')\nexcept MissingExtraError as error:\n    print(error)\n"
         "try:\n    gopen('s3://b/k')\nexcept MissingExtraError as error:\n    print(error)\n"

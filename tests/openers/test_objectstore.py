@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -19,7 +20,7 @@ from webds.abc import Opener
 from webds.errors import MissingExtraError, OpenError
 from webds.openers import FsspecOpener, ObjectStoreOpener, SchemeOpener, default_opener, scheme_to_command
 from webds.openers.retry import Retry
-from webds.openers.storeclient import failure_of
+from webds.openers.storeclient import failure_of, secrets_of
 from webds.openers.streams import DrainWriter
 from webds.testing import OpenerSuite
 
@@ -84,22 +85,20 @@ def test_many_parts_become_one_object_when_the_stream_is_closed(s3: S3Server) ->
 def test_what_is_not_closed_leaves_nothing(s3: S3Server, size: int, end: str) -> None:
     bucket = s3.bucket()
     stream = cast("DrainWriter", s3.opener(part_size=_PART).open(f"s3://{bucket}/x", "wb"))
-
-    def fail() -> None:
-        with stream:
-            stream.write(noise(size))
-            raise KeyError
-
+    stream.write(noise(size))
     if end == "exception":
-        with pytest.raises(KeyError):
-            fail()
-    else:
-        stream.write(noise(size))
-    if end == "abort":
+        with pytest.raises(KeyError), stream:
+            raise KeyError
+    elif end == "abort":
         stream.abort()
     del stream
     assert s3.keys(bucket) == []
     assert s3.uploads(bucket) == []
+
+
+def _write(stream: BinaryIO, content: bytes) -> None:
+    stream.write(content)
+    stream.close()
 
 
 def test_an_upload_that_fails_is_an_error_and_no_object(s3: S3Server) -> None:
@@ -110,12 +109,8 @@ def test_an_upload_that_fails_is_an_error_and_no_object(s3: S3Server) -> None:
             proxy.faults = [Fault("pass"), *[Fault("status", 500)] * 40] if size > _PART else [Fault("status", 500)] * 9
             stream = s3.opener(proxy.port, part_size=_PART, attempts=attempts).open(f"s3://{bucket}/x", "wb")
 
-            def write(stream: BinaryIO = stream, size: int = size) -> None:
-                stream.write(noise(size))
-                stream.close()
-
             with pytest.raises(OpenError, match="cannot write: 500 Internal Server Error") as caught:
-                write()
+                _write(stream, noise(size))
             assert caught.value.url == f"s3://{bucket}/x"
             proxy.faults = []
             stream.close()
@@ -259,7 +254,7 @@ def test_arguments_become_the_options_of_each_kind_of_store(monkeypatch: pytest.
     made = settings_of(opener, "az://container/x")
     assert (made["kind"], made["container_name"]) == ("AzureStore", "container")
     assert (made["account_name"], made["endpoint"]) == ("me", "http://host/me")
-    with pytest.raises(OpenError, match="'account_(name|key)' is not valid for store 'S3'"):
+    with pytest.raises(OpenError, match=r"'account_(name|key)' is not valid for store 'S3'"):
         opener.open("s3://bucket/x")
 
 
@@ -281,11 +276,21 @@ def test_without_credentials_the_error_names_the_way_out() -> None:
     assert "anonymous=True" in str(failure)
 
 
+def test_no_secret_of_the_environment_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "hush-of-the-environment")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "hush-of-azure")
+    said = RuntimeError("Generic S3 error: HTTP error: hush-of-the-environment, hush-of-azure and hush-of-options")
+    failure = failure_of(said, "cannot read", "s3://b/x", secrets_of({"session_token": "hush-of-options"}))
+    shown = str(failure) + "".join(traceback.format_exception(failure))
+    assert "***, *** and ***" in shown
+    assert "hush" not in shown
+
+
 def test_anonymous_sends_no_credentials(s3: S3Server) -> None:
     url = s3.put(f"s3://{s3.bucket()}/x", b"data")
     with proxying(s3) as proxy:
         s3.opener(proxy.port).open(url).close()
-        with pytest.raises(OpenError, match="403 Forbidden.*: the credentials do not suffice"):
+        with pytest.raises(OpenError, match=r"403 Forbidden.*: the credentials do not suffice"):
             s3.opener(proxy.port, anonymous=True).open(url)
         with_them, without_them = proxy.asked  # and the refusal was not asked for again
     assert "authorization:" in with_them.lower()
@@ -303,7 +308,7 @@ def test_attempts_pauses_and_retries_are_the_caller_s(s3: S3Server) -> None:
         assert all(retry.delay <= 0.01 for retry in told)
         for call in (opener.open, opener.list):
             proxy.faults = [Fault("status", 503)] * 3
-            with pytest.raises(OpenError, match="503 Service Unavailable .*given up after 3 attempts"):
+            with pytest.raises(OpenError, match=r"503 Service Unavailable .*given up after 3 attempts"):
                 call(url)
             assert not proxy.faults
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Generator, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, final
 
+import attrs
 from typing_extensions import override
 
 from webds.errors import OpenError
@@ -27,6 +29,26 @@ __all__ = ["Download", "Upload"]
 _CHUNK: Final = 1 << 18  # bytes that are taken from the library at once, at least
 _WORTH_A_REQUEST: Final = 1 << 22  # bytes that are passed over by a new request rather than read
 _AT_ONCE: Final = 4  # parts that are on their way
+
+
+@final
+@attrs.frozen
+class _Version:
+    """What a store says of an object, and what names one version of it.
+
+    Attributes:
+        size: in bytes.
+        etag: entity tag.
+        modified: when it was made.
+    """
+
+    size: int
+    etag: str | None = None
+    modified: datetime | None = None
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.size} bytes with the ETag {self.etag}, of {self.modified}"
 
 
 @final
@@ -60,7 +82,7 @@ class Download(PieceFeed):
         self._secrets = secrets
         self._start = self._position = start
         self._stop = stop
-        self._meta: ObjectMeta | None = None  # of the version that is read
+        self._version: _Version | None = None  # that is read
         self._stream: Owned[Iterator[bytes]] | None = None
         self._at = start  # the byte that comes next out of the stream
         self._chunk = b""  # what came out of it
@@ -89,7 +111,7 @@ class Download(PieceFeed):
 
     @override
     def size(self) -> int | None:
-        return None if self._meta is None else max(0, self._end - self._start)
+        return None if self._version is None else max(0, self._end - self._start)
 
     @override
     def go_to(self, position: int) -> None:
@@ -98,8 +120,8 @@ class Download(PieceFeed):
     @property
     def _end(self) -> int:
         """The byte after the last one to deliver."""
-        assert self._meta is not None
-        size = self._meta["size"]
+        assert self._version is not None
+        size = self._version.size
         return size if self._stop is None else min(self._stop, size)
 
     def _drop(self) -> None:
@@ -108,7 +130,7 @@ class Download(PieceFeed):
     def _take(self, size: int) -> bytes:
         """Return the next bytes; none at the end only."""
         try:
-            while self._meta is None or self._position < self._end:
+            while self._version is None or self._position < self._end:
                 if not self._is_near():
                     self._drop()
                     self._connect()
@@ -152,7 +174,7 @@ class Download(PieceFeed):
         self._chunk, self._used = chunk, 0
 
     def _broken(self) -> str:
-        of = "" if self._meta is None else f" of {self._end - self._start}"
+        of = "" if self._version is None else f" of {self._end - self._start}"
         return f"the connection broke off after {self._at - self._start}{of} bytes"
 
     def _changed(self, difference: str) -> OpenError:
@@ -169,15 +191,15 @@ class Download(PieceFeed):
             options["range"] = (self._position, self._stop)
         elif self._position:
             options["range"] = {"offset": self._position}
-        known = self._meta
+        known = self._version
         if known is not None:
-            if known["e_tag"] is None:
+            if known.etag is None:
                 raise OpenError(
                     f"{self._broken()}, and the store does not say which version of the object it sends: nothing "
                     "shows that what follows belongs to it",
                     url=self._url,
                 )
-            options["if_match"] = known["e_tag"]
+            options["if_match"] = known.etag
         try:
             result = self._bucket.store().get(self._key, options=options)
         except Exception as error:
@@ -195,18 +217,16 @@ class Download(PieceFeed):
         if again and is_precondition(error):
             return self._changed("its ETag differs")
         if status_of(error) == 416 and not again:
-            self._meta = {"size": self._position, "e_tag": None}  # type: ignore[typeddict-item]
+            self._version = _Version(self._position)
             return None
         return failure_of(error, "cannot read", self._url, self._secrets)
 
     def _accept(self, result: Any) -> None:
         meta: ObjectMeta = result.meta
-        known = self._meta
-        if known is not None:
-            for name in ("e_tag", "size", "last_modified"):
-                if meta[name] != known[name]:
-                    raise self._changed(f"its {name.replace('_', ' ')} was {known[name]} and is {meta[name]}")
-        self._meta = meta
+        version = _Version(meta["size"], meta["e_tag"], meta["last_modified"])
+        if self._version not in (None, version):
+            raise self._changed(f"it was {self._version} and is {version}")
+        self._version = version
         first, last = result.range
         if (first, last) != (self._position, self._end):
             raise OpenError(

@@ -336,6 +336,7 @@ class DrainWriter(io.BufferedWriter):
         else:
             self.abort()
 
+    @override
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # the drain may have failed before, or not have been made
             self.abort()
