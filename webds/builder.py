@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, Self, TypeGuard, final, overload
 
@@ -27,6 +29,8 @@ from webds.forms import (
     UnknownTuple,
 )
 from webds.loader import Loader, LoaderOptions
+from webds.openers.ahead import Prefetch
+from webds.openers.cache import CachingOpener, Validation
 from webds.openers.schemes import OpenerLike, SchemeOpener, as_opener, default_opener
 from webds.plan import Plan
 from webds.policy import Policy, PolicyLike
@@ -479,6 +483,60 @@ class DatasetBuilder(Generic[ValueT_co]):
             max_errors: how many may pass before an `ErrorBudgetError`, over all workers; None for any number.
         """
         return self._evolve(policy=Policy.of(policy, max_errors))
+
+    def cache(
+        self,
+        directory: str | os.PathLike[str],
+        max_bytes: int | None = None,
+        *,
+        validate: Validation = "never",
+        local: bool = False,
+    ) -> Self:
+        """Keep copies of the shards that were read to their end, and read them from there the next time.
+
+        See `CachingOpener` for what holds when several processes share the directory, are killed, or the disk is full.
+        Manifests and list files are not kept: they are read anew by each `build`.
+
+        Args:
+            directory: where the copies are, on a local disk.
+            max_bytes: how many bytes they may have together; those that were not used for longest go first. None for
+                no limit.
+            validate: ``"never"``: a URL always stands for the same bytes; ``"size"``: its size is asked for, each
+                time a shard is opened, and a copy of another size is fetched anew.
+            local: whether files of the local file system, such as those of a slow network mount, are copied too.
+        """
+        through = functools.partial(
+            CachingOpener, directory=directory, max_bytes=max_bytes, validate=validate, local=local
+        )
+        source = self._tar_source("cache")
+        limit = "" if max_bytes is None else f", {max_bytes} bytes at most"
+        kept = "all shards" if local else "shards that are not local files"
+        checked = "; their sizes are compared with the origin" if validate == "size" else ""
+        text = f"{kept}, in {through(source.opener).directory}{limit}{checked}"
+        return self._evolve(source=attrs.evolve(source, through=through), access={**self.plan.access, "cache": text})
+
+    def prefetch(self, shards: int = 2, max_bytes: int = 1 << 26) -> Self:
+        """Open and read the next shards in threads, while one is being read; in each worker.
+
+        Values, their order and errors are those without. A plain local file, also one of a cache, is only opened early
+        and its beginning announced to the system, which reads ahead by itself. From a store that could seek, what
+        nobody looks at is read as well.
+
+        Args:
+            shards: how many shards besides the one that is being read.
+            max_bytes: how many bytes that nobody has used yet are held, in each process, divided evenly among the
+                shards.
+        """
+        prefetch = Prefetch(shards, max_bytes)
+        text = f"{shards} shards ahead, {max_bytes} bytes at most; local files as they are"
+        source = attrs.evolve(self._tar_source("prefetch"), ahead=prefetch)
+        return self._evolve(source=source, access={**self.plan.access, "prefetch": text})
+
+    def _tar_source(self, method: str) -> TarShards[Any]:
+        source = self.plan.source
+        if not isinstance(source, TarShards):
+            raise TypeError(f"{method} is for URLs; this builder has a Source of its own")
+        return source
 
     def with_opener(self, scheme: str, opener: OpenerLike) -> Self:
         """Open URLs of one scheme by ``opener``: an `Opener`, a function, or a command template with ``{url}``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, final, runtime_checkable
 
 import attrs
@@ -19,7 +20,21 @@ from webds.stages.functions import name_of
 from webds.tar import ReadStats
 from webds.typing import Place, T
 
-__all__ = ["Plan", "RecoveringSource"]
+__all__ = ["ForeseeingSource", "Plan", "RecoveringSource"]
+
+
+@runtime_checkable
+class ForeseeingSource(Protocol):
+    """A source that can read shards before their turn comes, where it knows them."""
+
+    @property
+    def foresees(self) -> bool:
+        """Whether it was told to."""
+        ...
+
+    def reading(self, shards: Sequence[str]) -> AbstractContextManager[Source[Any]]:
+        """Return the source to read ``shards`` from, in this order. When it is left, nothing is read any more."""
+        ...
 
 
 @runtime_checkable
@@ -61,6 +76,7 @@ class Plan:
         policy: what to do about errors.
         decoders: decoders by extension or field, on top of those of each stage's specification.
         checks_empty: whether it is an error when everything is dropped.
+        access: how the source gets at its shards, such as through a cache, in words for `explain`.
     """
 
     source: Source[Any]
@@ -70,6 +86,7 @@ class Plan:
     policy: Policy = attrs.field(factory=Policy)
     decoders: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
     checks_empty: bool = True
+    access: Mapping[str, str] = attrs.field(factory=dict[str, str])
     is_bound: bool = False
 
     def then(self, stage: Stage) -> Plan:
@@ -150,10 +167,22 @@ class Plan:
 
     def _read_shards(self, run: Run, locate: Callable[[str, Iterator[Any]], Iterator[T]]) -> Generator[T]:
         """Yield what ``locate`` makes of the samples of each shard of this place."""
+        shards = self.shards(run.key, run.place)
+        if not isinstance(self.source, ForeseeingSource) or not self.source.foresees:
+            yield from self._read_in_turn(shards, run, locate)
+            return
+        with self.source.reading(shards) as source:
+            reader = attrs.evolve(self, source=source)
+            yield from reader._read_in_turn(shards, run, locate)  # noqa: SLF001  # of its own class
+
+    def _read_in_turn(
+        self, shards: Sequence[str], run: Run, locate: Callable[[str, Iterator[Any]], Iterator[T]]
+    ) -> Generator[T]:
+        """Yield what ``locate`` makes of the samples of each of ``shards``."""
         guard = run.guard
         stats = ReadStats()
         failed = False
-        for shard in self.shards(run.key, run.place):
+        for shard in shards:
             stopped = False
 
             def on_error(error: Exception, shard: str = shard) -> bool:
@@ -236,6 +265,7 @@ class Plan:
         else:
             named = ", ".join(sorted(name for name in self.fields if not name.startswith("__")))
             rows.append(("read", f"{named or 'no field'}; other fields are passed over"))
+        rows += self.access.items()
         rows += [(stage.name, stage.describe()) for stage in self.stages]
         budget = "" if self.policy.max_errors is None else f", at most {self.policy.max_errors} times"
         rows.append(("on error", name_of(self.policy.handler) + budget))

@@ -16,7 +16,7 @@ from webds.errors import OpenError
 from webds.openers.streams import BUFFER_SIZE, attempt, check_range, open_error
 from webds.urls import local_glob, local_path
 
-__all__ = ["FileOpener"]
+__all__ = ["FileOpener", "open_file"]
 
 
 @final
@@ -58,6 +58,17 @@ class _File(io.FileIO):
         attempt(super().close, "cannot close", self._url)
 
 
+def open_file(path: str, url: str, mode: Literal["rb", "wb"] = "rb", buffer_size: int = BUFFER_SIZE) -> BinaryIO:
+    """Open the file at ``path``; all errors name ``url``.
+
+    Raises:
+        OpenError: it cannot be opened.
+    """
+    file = attempt(lambda: _File(url, path, mode), "cannot open", url)
+    size = buffer_size if buffer_size > 0 else BUFFER_SIZE
+    return io.BufferedWriter(file, size) if mode == "wb" else io.BufferedReader(file, size)
+
+
 @final
 @attrs.frozen
 class FileOpener(Opener):
@@ -74,9 +85,7 @@ class FileOpener(Opener):
         path = self._path(url)
         if os.path.isdir(path):
             raise _directory(url)
-        file = attempt(lambda: _File(url, path, mode), "cannot open", url)
-        size = self.buffer_size if self.buffer_size > 0 else BUFFER_SIZE
-        return io.BufferedWriter(file, size) if mode == "wb" else io.BufferedReader(file, size)
+        return open_file(path, url, mode, self.buffer_size)
 
     @override
     def size(self, url: str) -> int | None:

@@ -5,15 +5,34 @@ from __future__ import annotations
 import io
 import threading
 from abc import ABC, abstractmethod
-from typing import final
+from collections.abc import Callable
+from typing import BinaryIO, final
 
 from typing_extensions import override
 
 from webds.errors import OpenError
 
-__all__ = ["PieceFeed", "PieceReader"]
+__all__ = ["PieceFeed", "PieceReader", "interrupt", "piecewise"]
 
 _PIECE = 1 << 20
+
+
+def piecewise(stream: BinaryIO) -> Callable[[int], bytes]:
+    """Return the method of ``stream`` that returns up to n bytes, and loses none to a failure that comes after them.
+
+    `io.BufferedReader.read` waits for all that it is asked for; if its source fails meanwhile, what came is lost.
+    """
+    return stream.read1 if isinstance(stream, io.BufferedReader) else stream.read
+
+
+def interrupt(stream: BinaryIO) -> None:
+    """End a read of ``stream`` that waits in another thread, where the stream can: those of this package can.
+
+    Asked again, it is less gentle. All that is left to do with the stream then is to close it.
+    """
+    stop = getattr(stream, "stop", None)
+    if callable(stop):
+        stop()
 
 
 class PieceFeed(ABC):
@@ -104,6 +123,10 @@ class PieceReader(io.BufferedIOBase):
             if self._used >= len(self._ahead):
                 self._ahead, self._used = self._fetch(self._buffer_size), 0
             return self._ahead[self._used :]
+
+    def stop(self) -> None:
+        """End a read that waits in another thread, with an error. All that is left to do then is `close`."""
+        self._feed.stop()
 
     @override
     def seekable(self) -> bool:

@@ -37,6 +37,10 @@ class _Output(Feed):
         return number
 
     @override
+    def stop(self) -> None:
+        self._command.interrupt()
+
+    @override
     def release(self, *, unread: bool) -> None:
         if self._ended:
             return

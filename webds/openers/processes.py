@@ -10,6 +10,7 @@ import select
 import shutil
 import signal
 import subprocess
+import threading
 import time
 import weakref
 from collections.abc import Mapping
@@ -81,6 +82,8 @@ class ShellCommand:
         self._cut = False
         self._abandoned = False
         self._unknown = False
+        self._told = False
+        self._reaping = threading.Lock()
         self._data: int | None = None
         self._errors: int | None = None
         shell = _shell()
@@ -168,7 +171,8 @@ class ShellCommand:
             pause = min(2 * pause, 0.05)
         if sweep:
             self._signal(signal.SIGTERM)
-        self._process.wait()
+        with self._reaping:
+            self._process.wait()
         self._take_errors()
         self._let_go()
         return True
@@ -221,6 +225,14 @@ class ShellCommand:
             self._signal(signal.SIGKILL)
             self.wait(sweep=True)
 
+    def interrupt(self) -> None:
+        """Tell the command to end, from another thread than the one that reads or waits; this one then sees the end.
+
+        Asked again, it is ended, willing or not.
+        """
+        self._signal(signal.SIGKILL if self._told else signal.SIGTERM)
+        self._told = True
+
     def abandon(self) -> None:
         """Close the pipes of a command that belongs to the parent process."""
         self._let_go()
@@ -232,10 +244,11 @@ class ShellCommand:
 
     def _signal(self, number: signal.Signals) -> None:
         # A command that has not been waited for keeps its number: a signal cannot reach anybody else.
-        self._has_ended()
-        if self._process.returncode is None and not self._unknown:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
+        with self._reaping:  # no other thread waits for it meanwhile
+            self._has_ended()
+            if self._process.returncode is None and not self._unknown:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, number)
 
     def _let_go(self) -> None:
         self.close_pipe()

@@ -117,6 +117,12 @@ class Feed(ABC):
             OpenError: only now it shows that bytes are missing from what was delivered as complete.
         """
 
+    def stop(self) -> None:  # noqa: B027  # most cannot
+        """End a wait of `fill` in another thread, if that can be done; asked again, less gently.
+
+        Nobody wants the bytes any more: `fill` may raise or return 0. By default it does nothing.
+        """
+
     def seekable(self) -> bool:
         """Return whether `seek` works; False unless a subclass says otherwise."""
         return False
@@ -149,6 +155,9 @@ class _Raw(io.RawIOBase):
         except OpenError as error:
             self.failure = error
             return 0
+
+    def stop(self) -> None:
+        self._feed.stop()
 
     @override
     def seekable(self) -> bool:
@@ -245,6 +254,10 @@ class FeedReader(io.BufferedReader):
         if not data:
             self._check()
         return data
+
+    def stop(self) -> None:
+        """End a read that waits in another thread, if that can be done. All that is left to do then is `close`."""
+        self._bytes.stop()
 
     @override
     def close(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, BinaryIO, Self, TypeAlias, final
 
 import attrs
@@ -17,9 +19,12 @@ from webds.sources.urls import expand_urls
 from webds.tar import Duplicates, MissingEnd, ReadStats, base_plus_ext, read_files, read_samples
 from webds.typing import KeyFunction, Sample, T_co
 
-__all__ = ["MemberSource", "TarShards", "TarSource", "Urls"]
+__all__ = ["Ahead", "MemberSource", "TarShards", "TarSource", "Urls"]
 
 Urls: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+
+Ahead: TypeAlias = Callable[[Opener, Sequence[str]], AbstractContextManager[Opener]]
+"""From an opener, and the shards that will be opened by it in this order, to one that begins to read them early."""
 
 
 def _kept(urls: Urls | Iterator[str | os.PathLike[str]]) -> Urls:
@@ -37,6 +42,9 @@ class TarShards(Source[T_co]):
         opener: makes streams of URLs.
         missing_end: whether an archive without end blocks is an error or accepted.
         trust_commands: whether shell commands that come out of a manifest or list file may run.
+        through: makes of the opener the one that shards are opened by, such as one with a cache. Manifests and list
+            files are not shards, and may change.
+        ahead: what reads the next shards while one is being read; None for nothing.
     """
 
     urls: Urls = attrs.field(converter=_kept, repr=lambda urls: redact(repr(urls)))
@@ -45,6 +53,8 @@ class TarShards(Source[T_co]):
         default="error", validator=attrs.validators.in_(("error", "accept")), kw_only=True
     )
     trust_commands: bool = attrs.field(default=False, kw_only=True)
+    through: Callable[[Opener], Opener] | None = attrs.field(default=None, kw_only=True)
+    ahead: Ahead | None = attrs.field(default=None, kw_only=True)
 
     @functools.cached_property
     def _expanded(self) -> list[str]:
@@ -60,10 +70,29 @@ class TarShards(Source[T_co]):
         object.__setattr__(source, "_expanded", list(urls))  # what it would be expanded to
         return source
 
+    @functools.cached_property
+    def shard_opener(self) -> Opener:
+        """What shards are opened by."""
+        return self.opener if self.through is None else self.through(self.opener)
+
+    @property
+    def foresees(self) -> bool:
+        """Whether shards are read ahead."""
+        return self.ahead is not None
+
+    @contextlib.contextmanager
+    def reading(self, shards: Sequence[str]) -> Generator[Self]:
+        """Return the source of ``shards``, which will be read in this order; see `webds.plan.ForeseeingSource`."""
+        if self.ahead is None:
+            yield self
+            return
+        with self.ahead(self.shard_opener, shards) as opener:
+            yield attrs.evolve(self.with_shards(shards), opener=opener, through=None, ahead=None)
+
     def open(self, shard: str) -> BinaryIO:
         """Open a shard; any exception says which."""
         try:
-            return self.opener.open(shard)
+            return self.shard_opener.open(shard)
         except Exception as error:
             annotate(error, url=shard, stage="open")
             raise
