@@ -495,7 +495,7 @@ class DatasetBuilder(Generic[ValueT_co]):
         """Keep copies of the shards that were read to their end, and read them from there the next time.
 
         See `CachingOpener` for what holds when several processes share the directory, are killed, or the disk is full.
-        Manifests and list files are not kept: they are read anew by each `build`.
+        Manifests and list files are not kept: each builder reads them as they are now.
 
         Args:
             directory: where the copies are, on a local disk.

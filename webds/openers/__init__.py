@@ -1,5 +1,6 @@
 """Openers: URLs to binary streams, one class for each kind of place."""
 
+from webds.openers.cache import CachingOpener
 from webds.openers.command import CommandOpener
 from webds.openers.file import FileOpener
 from webds.openers.fsspec import FsspecOpener
@@ -21,6 +22,7 @@ from webds.openers.schemes import (
 from webds.openers.stdio import StdioOpener
 
 __all__ = [
+    "CachingOpener",
     "CommandOpener",
     "FileOpener",
     "FsspecOpener",

@@ -18,7 +18,7 @@ from typing_extensions import override
 from webds.abc import Opener
 from webds.errors import OpenError
 from webds.openers.filling import joined
-from webds.openers.pieces import PieceFeed, PieceReader, interrupt, piecewise
+from webds.openers.pieces import PieceFeed, PieceReader, interrupt, piecewise, sizes
 
 __all__ = ["Prefetch", "ReadAhead"]
 
@@ -226,8 +226,8 @@ class _Shard(PieceFeed):
                 self._stream = stream
                 self._opened = True
                 self._changed.notify_all()
-            read = piecewise(stream)
-            while self._has_room() and (block := read(self._block)):
+            read, size = piecewise(stream), sizes(self._block)
+            while self._has_room() and (block := read(next(size))):
                 with self._changed:
                     self._blocks.append(block)
                     self._held += len(block)

@@ -153,20 +153,20 @@ class CacheFolder:
         limit = self.max_bytes
         if limit is None:
             return size + needed
-        wanted = max(needed, min(_RESERVED, limit // 64))
         with _opened(self.path, os.O_RDONLY) as folder:
             _locked(folder, wait=True)  # so that two do not take the same room
             files = list(self._files())
             room = limit - sum(status.st_size for _, status in files)
             for path, status in sorted(files, key=lambda file: file[1].st_mtime_ns):
-                if room >= wanted:
+                if room >= needed:
                     break
                 if path.endswith(".shard") and _removed(path):
                     room += status.st_size
             if room < needed:
                 raise NoRoomError(f"no room for more within its max_bytes={limit}")
-            os.ftruncate(descriptor, size + min(wanted, room))  # a hole: it counts from now on
-        return size + min(wanted, room)
+            size += min(room, max(needed, min(_RESERVED, limit // 64)))
+            os.ftruncate(descriptor, size)  # a hole: it counts from now on
+        return size
 
     def _path(self, name: str, kind: str) -> str:
         hashed = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from webds.errors import OpenError
 from webds.openers.cachefiles import Part
-from webds.openers.pieces import PieceFeed, interrupt, piecewise
+from webds.openers.pieces import PieceFeed, interrupt, piecewise, sizes
 
 __all__ = ["Direct", "Filling", "Waiting", "joined"]
 
@@ -143,8 +143,8 @@ class Filling(PieceFeed):
 
     def _fill(self) -> bool:
         """Write all of the stream to the file, and return whether that got its name."""
-        read = piecewise(self._stream)
-        while not self._stopped and (data := read(_PIECE)):
+        read, size = piecewise(self._stream), sizes()
+        while not self._stopped and (data := read(next(size))):
             before = self._part.size
             try:
                 self._part.write(data)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import io
+import itertools
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, final
 
 from typing_extensions import override
 
-from webds.errors import OpenError
-
-__all__ = ["PieceFeed", "PieceReader", "interrupt", "piecewise"]
+__all__ = ["PieceFeed", "PieceReader", "interrupt", "piecewise", "sizes"]
 
 _PIECE = 1 << 20
+_FIRST_PIECE = 1 << 18
 
 
 def piecewise(stream: BinaryIO) -> Callable[[int], bytes]:
@@ -23,6 +23,15 @@ def piecewise(stream: BinaryIO) -> Callable[[int], bytes]:
     `io.BufferedReader.read` waits for all that it is asked for; if its source fails meanwhile, what came is lost.
     """
     return stream.read1 if isinstance(stream, io.BufferedReader) else stream.read
+
+
+def sizes(most: int = _PIECE) -> Iterator[int]:
+    """Yield, without end, how many bytes to ask a stream for: few at first, so that somebody can begin; then many."""
+    size = _FIRST_PIECE
+    while size < most:
+        yield size
+        size *= 2
+    yield from itertools.repeat(most)
 
 
 def interrupt(stream: BinaryIO) -> None:
@@ -43,7 +52,8 @@ class PieceFeed(ABC):
         """Return at most ``size`` further bytes; none at the end only.
 
         Raises:
-            OpenError: there are no more bytes, and some are missing. It is not called again.
+            OpenError: there are no more bytes, and some are missing. It is not called again; nor after any other
+                exception.
         """
 
     @abstractmethod
@@ -82,7 +92,7 @@ class PieceReader(io.BufferedIOBase):
         self._ahead = b""
         self._used = 0
         self._fetched = 0  # the byte after the last one that was read ahead
-        self._failure: OpenError | None = None
+        self._failure: Exception | None = None
         self._raised = False
         self._at_end = False
         self._lock = threading.Lock()
@@ -103,7 +113,7 @@ class PieceReader(io.BufferedIOBase):
             while missing > 0:
                 try:
                     part = self._next(min(missing, _PIECE))  # somebody may have made up the size
-                except OpenError:
+                except Exception:
                     self._raised = False
                     break
                 if not part:
@@ -200,7 +210,7 @@ class PieceReader(io.BufferedIOBase):
             return b""
         try:
             piece = self._feed.piece(size)
-        except OpenError as error:
+        except Exception as error:  # also one of a user's stream
             self._failure = error
             self._raised = True
             raise
