@@ -31,6 +31,7 @@ from webds.errors import (
     UrlError,
 )
 from webds.policy import Policy, PolicyLike, ignore_and_continue
+from webds.testing.suite import settled
 from webds.typing import Place
 
 Raw = webds.DatasetBuilder[webds.Sample]
@@ -481,6 +482,91 @@ def test_on_error_max_errors_is_the_budget(numbers: webds.DatasetBuilder[int]) -
         list(failing.on_error("skip", max_errors=0).build())
     with pytest.raises(ValueError, match="max_errors=-1"):
         failing.on_error("skip", max_errors=-1)
+
+
+def _served(urls: list[str], opened: list[str]) -> Raw:
+    """Return a builder of shards that are no local files, which notes what it opens."""
+
+    def open_(url: str) -> io.BytesIO:
+        opened.append(url)
+        return io.BytesIO(Path(url.removeprefix("mine://")).read_bytes())
+
+    return webds.DatasetBuilder([f"mine://{url}" for url in urls]).with_opener("mine", open_)
+
+
+def test_cache_directory_is_where_copies_are(tmp_path: Path, urls: list[str]) -> None:
+    opened: list[str] = []
+    builder = _served(urls, opened).cache(tmp_path / "cache")
+    expected = list(_served(urls, []).build())
+    assert [list(builder.build()) for _ in range(3)] == [expected] * 3
+    assert len(opened) == 4
+    assert len(list((tmp_path / "cache").iterdir())) == 4
+    assert f"in {tmp_path}/cache" in builder.explain()
+    later = webds.DatasetBuilder("mine://x").cache(tmp_path).with_opener("mine", lambda url: io.BytesIO(bytes(1024)))
+    assert list(later.build()) == [], "wherever in the chain the opener is named"
+    with pytest.raises(TypeError, match=r"cache.*Source"):
+        webds.DatasetBuilder(webds.MemorySource([1])).cache(tmp_path)
+
+
+def test_cache_max_bytes_bounds_the_copies(tmp_path: Path, urls: list[str]) -> None:
+    size = Path(urls[0]).stat().st_size
+    builder = _served(urls, []).cache(tmp_path / "cache", max_bytes=2 * size)
+    assert len(_keys(builder)) == 20
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert f"{2 * size} bytes at most" in builder.explain()
+    with pytest.raises(ValueError, match="max_bytes"):
+        _served(urls, []).cache(tmp_path, max_bytes=0)
+
+
+def test_cache_validate_size_fetches_what_has_another_size(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    write_shard(path, map(sample_of, range(5)))
+    kept = webds.DatasetBuilder(path).cache(tmp_path / "cache", local=True)
+    assert len(_keys(kept)) == 5
+    write_shard(path, map(sample_of, range(50)))
+    assert len(_keys(kept)) == 5, "a URL is immutable unless one says otherwise"
+    assert len(_keys(kept.cache(tmp_path / "cache", local=True, validate="size"))) == 50
+    with pytest.raises(ValueError, match="validate"):
+        kept.cache(tmp_path, validate=cast("Any", "etag"))
+
+
+def test_cache_local_copies_local_files_too(tmp_path: Path, urls: list[str]) -> None:
+    assert len(_keys(webds.DatasetBuilder(urls).cache(tmp_path / "cache"))) == 20
+    assert not (tmp_path / "cache").exists()
+    assert len(_keys(webds.DatasetBuilder(urls).cache(tmp_path / "cache", local=True))) == 20
+    assert len(list((tmp_path / "cache").iterdir())) == 4
+
+
+def test_prefetch_shards_is_how_many_are_opened_early(urls: list[str]) -> None:
+    for shards in (1, 2):
+        opened: list[str] = []
+        builder = _served(urls, opened).prefetch(shards)
+        iterator = iter(builder.build())
+        next(iterator)
+        assert settled(lambda opened=opened, shards=shards: len(opened) == 1 + shards, 10)  # type: ignore[misc]  # both
+        assert [sample["__key__"] for sample in iterator] == _keys(_served(urls, []))[1:]
+        assert len(opened) == 4
+        assert f"{shards} shards ahead" in builder.explain()
+    with pytest.raises(ValueError, match="shards=0"):
+        _served(urls, []).prefetch(shards=0)
+    with pytest.raises(TypeError, match=r"prefetch.*Source"):
+        webds.DatasetBuilder(webds.MemorySource([1])).prefetch()
+
+
+def test_prefetch_max_bytes_bounds_what_is_read_early(urls: list[str]) -> None:
+    streams: list[io.BytesIO] = []
+
+    def open_(url: str) -> io.BytesIO:
+        streams.append(io.BytesIO(Path(urls[0]).read_bytes()))
+        return streams[-1]
+
+    builder = webds.DatasetBuilder(["mine://a", "mine://b"]).with_opener("mine", open_).prefetch(1, max_bytes=4096)
+    iterator = iter(builder.build())
+    next(iterator)
+    assert settled(lambda: len(streams) == 2 and streams[1].tell() == 2048, 10)
+    assert len(list(iterator)) == 9
+    with pytest.raises(ValueError, match="max_bytes=3"):
+        builder.prefetch(max_bytes=3)
 
 
 def test_with_opener_scheme_and_opener_add_to_the_default(urls: list[str]) -> None:

@@ -177,6 +177,9 @@ if TYPE_CHECKING:
         Loader as Loader,
     )
     from webds.openers import (
+        CachingOpener as CachingOpener,
+    )
+    from webds.openers import (
         CommandOpener as CommandOpener,
     )
     from webds.openers import (
@@ -332,8 +335,8 @@ _WHERE: Final = {
     "webds.frontdoors": "WebDataset tariterator",
     "webds.loader": "Loader",
     "webds.openers": (
-        "CommandOpener FileOpener FsspecOpener HttpOpener ObjectStoreOpener PipeOpener SchemeOpener StdioOpener "
-        "gopen reader scheme_to_command"
+        "CachingOpener CommandOpener FileOpener FsspecOpener HttpOpener ObjectStoreOpener PipeOpener SchemeOpener "
+        "StdioOpener gopen reader scheme_to_command"
     ),
     "webds.policy": (
         "Loss Policy ignore_and_continue ignore_and_stop reraise_exception warn_and_continue warn_and_stop"
@@ -357,6 +360,7 @@ __all__ = [
     "AudioDecoder",
     "BaseDataset",
     "BatchError",
+    "CachingOpener",
     "Codec",
     "CommandOpener",
     "Dataset",

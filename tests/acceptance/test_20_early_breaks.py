@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from in_workers import open_files_and, pairs_of, with_place
-from shards import numbered_shards
+from shards import numbered_shards, tar_bytes
+from webserver import Exchange, serving
 
 import webds
 
@@ -67,6 +68,7 @@ def _break_often(loader: webds.Loader[Any], after: int = 3) -> None:
 
 
 CHAINS: dict[str, Any] = {
+    "read ahead": lambda b: b.prefetch(),
     "samples": lambda b: b,
     "stages": lambda b: b.decode().shuffle(10).to_tuple("cls", "txt").map_tuple(int, len).batch(2),
     "pipe": lambda b: b.decode().to_tuple("cls").pipe(pairs_of).map(len),
@@ -89,6 +91,44 @@ def test_20_of_commands(urls: list[str], workers: int) -> None:
     """Each shard is a child process, and what it still has to say when nobody listens any more is more than a pipe."""
     commands = [f"pipe:cat {url} {url} {url} {url}" for url in urls]
     _break_often(webds.DatasetBuilder(commands).decode().loader(num_workers=workers))
+
+
+HOWS: dict[str, Any] = {
+    "prefetch": lambda b, folder: b.prefetch(shards=2),
+    "little prefetch": lambda b, folder: b.prefetch(shards=3, max_bytes=2000),
+    "cache": lambda b, folder: b.cache(folder / "cache", max_bytes=1 << 22),
+    "both": lambda b, folder: b.cache(folder / "cache").prefetch(),
+}
+
+
+@needs_proc
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_20_of_commands_read_ahead_and_kept(tmp_path: Path, urls: list[str], how: str, workers: int) -> None:
+    commands = [f"pipe:cat {url} {url} {url} {url}" for url in urls]
+    _break_often(HOWS[how](webds.DatasetBuilder(commands), tmp_path).loader(num_workers=workers))
+    assert not list(tmp_path.glob("cache/*.part"))
+
+
+@needs_proc
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_20_of_a_server_that_stalls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, workers: int) -> None:
+    """It sends some samples of each shard, and then nothing for longer than this test takes."""
+    body = tar_bytes((f"{n}.bin", bytes(2000)) for n in range(400))[:-10_000]
+
+    def stalls(exchange: Exchange) -> None:
+        exchange.reply(body, Content_Length=str(1 << 30))
+        exchange.wfile.flush()
+        exchange.rfile.read(1)  # until the client goes
+
+    monkeypatch.setenv("no_proxy", "*")
+    with serving() as web:
+        web.routes["/x.tar"] = stalls
+        urls = [web.url(f"/x.tar?{n}") for n in range(6)]
+        builder = webds.DatasetBuilder(urls, opener=webds.HttpOpener(timeout=3600))
+        _break_often(HOWS[how](builder, tmp_path).loader(num_workers=workers))
+    assert not list(tmp_path.glob("cache/*"))
 
 
 @needs_proc

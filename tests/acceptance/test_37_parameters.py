@@ -67,6 +67,16 @@ BUILDER = {
         "policy": "test_on_error_policy_holds_for_the_whole_chain",
         "max_errors": "test_on_error_max_errors_is_the_budget",
     },
+    "cache": {
+        "directory": "test_cache_directory_is_where_copies_are",
+        "max_bytes": "test_cache_max_bytes_bounds_the_copies",
+        "validate": "test_cache_validate_size_fetches_what_has_another_size",
+        "local": "test_cache_local_copies_local_files_too",
+    },
+    "prefetch": {
+        "shards": "test_prefetch_shards_is_how_many_are_opened_early",
+        "max_bytes": "test_prefetch_max_bytes_bounds_what_is_read_early",
+    },
     "with_opener": {
         "scheme": "test_with_opener_scheme_and_opener_add_to_the_default",
         "opener": "test_with_opener_scheme_and_opener_add_to_the_default",

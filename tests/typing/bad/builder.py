@@ -179,6 +179,11 @@ def how(builder: webds.DatasetBuilder) -> None:
     builder.on_error("ignore")  # error
     builder.on_error(of_text)  # error
     builder.on_error("skip", "3")  # error
+    builder.cache()  # error
+    builder.cache("/cache", "1GB")  # error
+    builder.cache("/cache", validate="etag")  # error
+    builder.prefetch("2")  # error
+    builder.prefetch(max_bytes=None)  # error
     builder.with_opener(webds.FileOpener())  # error
     builder.with_opener("my", 3)  # error
     builder.with_opener("my", webds.FileOpener)  # error

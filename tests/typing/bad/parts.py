@@ -61,6 +61,8 @@ def openers(opener: webds.Opener) -> None:
     webds.HttpOpener({"a": "b"})  # error
     webds.HttpOpener(auth=3)  # error
     webds.CommandOpener()  # error
+    webds.CachingOpener("aws s3 cp {url} -", "/cache")  # error
+    webds.CachingOpener(webds.HttpOpener())  # error
     webds.CommandOpener(["cat", "{url}"])  # error
     webds.FileOpener().buffer_size = 3  # error
     webds.SchemeOpener({"my": open})  # error

@@ -58,6 +58,7 @@ def openers() -> None:
         webds.FsspecOpener({"anon": True}, buffer_size=1 << 20),
         webds.ObjectStoreOpener(endpoint="https://host", region="r", options={"access_key_id": "k"}, anonymous=True),
         webds.CommandOpener("cat {url}", "tee {url}", buffer_size=1 << 20),
+        webds.CachingOpener(webds.HttpOpener(), Path("/cache"), 1 << 40, validate="size", local=True),
     ]
     assert_type([opener.open("x") for opener in every], list[BinaryIO])
     schemes = webds.SchemeOpener({"my": every[0]}, commands={"gs": "gsutil cat {url}"})
