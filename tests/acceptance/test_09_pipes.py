@@ -136,7 +136,8 @@ def _pids(folder: Path) -> list[int]:
 @pytest.fixture
 def endless(tmp_path: Path, shard: str) -> list[str]:
     """Commands that write their numbers down, and some samples, and do not end by themselves."""
-    return [f"pipe:echo $$ >> {tmp_path}/pids; cat {' '.join([shard] * 60)}; sleep 3600"] * 4
+    wanted = " ".join([shard] * 60)
+    return [f"pipe:echo $$ >> {tmp_path}/pids; cat {wanted}; sleep 360{n}" for n in range(4)]
 
 
 def _ends_by_break(iterator: Iterator[Any]) -> None:
