@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias, final
 import attrs
 
 from tests.benchmarks.contest import Contestant, MemoryOfReader, Reader
-from tests.benchmarks.contestants import cloud, decode, imports, loader, raw, tenbin, write
+from tests.benchmarks.contestants import access, cloud, decode, imports, loader, raw, tenbin, write
 
 __all__ = ["ROWS", "Level", "Limit", "Ratio", "Row", "Target", "row_named"]
 
@@ -149,6 +149,27 @@ ROWS: Final = (
         "photos",
         (cloud.webds, cloud.obstore),
         (Ratio("0.85 of the speed of obstore's stream", "obstore's stream", 0.85),),
+    ),
+    Row(
+        "cache",
+        "raw samples, 10 KB + class, out of a cache",
+        "medium",
+        access.CACHE,
+        (
+            Ratio(
+                "what a local file costs, within 5 %",
+                "webds, the local file",
+                0.95,
+                subject="webds, a copy in the cache",
+            ),
+        ),
+    ),
+    Row(
+        "prefetch",
+        "raw samples, 10 KB + class, 8 shards from a server that takes 50 ms to answer",
+        "medium",
+        access.LATENCY,
+        (),
     ),
     Row(
         "decode-pillow",

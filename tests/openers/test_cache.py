@@ -5,7 +5,6 @@ import fcntl
 import os
 import pickle
 import threading
-import time
 import warnings
 from abc import ABC
 from collections.abc import Callable, Iterator, Sequence
@@ -537,10 +536,21 @@ class TestProcesses:
 
     def test_many_threads_share_one_transfer(self, tmp_path: Path, web: WebServer) -> None:
         opener, found = opener_of(tmp_path), list[bool]()
-        web.routes["/x.tar"] = lambda exchange: (time.sleep(0.05), exchange.reply(BODY))
-        threads = [
-            threading.Thread(target=lambda: found.append(read(opener, web.url("/x.tar")) == BODY)) for _ in range(8)
-        ]
+        waiting = threading.Semaphore(0)
+
+        def answer(exchange: Exchange) -> None:
+            for _ in range(7):  # all but the one that asks
+                waiting.acquire(timeout=10)
+            exchange.reply(BODY)
+
+        web.routes["/x.tar"] = answer
+
+        def read_with_others() -> None:
+            with opener.open(web.url("/x.tar")) as stream:
+                waiting.release()
+                found.append(stream.read() == BODY)
+
+        threads = [threading.Thread(target=read_with_others) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:

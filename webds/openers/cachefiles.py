@@ -43,6 +43,7 @@ class NoRoomError(OSError):
 
 def _locked(descriptor: int, *, shared: bool = False, wait: bool = False) -> bool:
     """Lock an open file, and return whether that worked; it always does with ``wait``."""
+    assert fcntl is not None  # see has_locks
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
