@@ -169,7 +169,7 @@ ROWS: Final = (
         "raw samples, 10 KB + class, 8 shards from a server that takes 50 ms to answer",
         "medium",
         access.LATENCY,
-        (),
+        (Ratio("quicker than in turn", "webds, nothing ahead", 1.1, "beyond", subject="webds, 2 shards ahead"),),
     ),
     Row(
         "decode-pillow",

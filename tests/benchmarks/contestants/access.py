@@ -34,7 +34,8 @@ def _cached(job: Job) -> Iterable[Any]:
     """Return what reads copies, which are there."""
     import webds
 
-    dataset = webds.DatasetBuilder(list(job.shards)).cache(os.path.join(job.folder, "cache"), local=True).build()
+    folder = os.path.join(os.path.dirname(job.shards[0]), "cache")
+    dataset = webds.DatasetBuilder(list(job.shards)).cache(folder, local=True).build()
     for _ in dataset:
         pass
     return dataset
