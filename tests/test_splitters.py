@@ -176,3 +176,27 @@ def test_as_splitter_adapts_what_users_bring() -> None:
 def test_axes_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match="'node'"):
         FunctionSplitter(by_halves, cast("Any", {"node"}))
+
+
+class WithoutAxes(Splitter):
+    @override
+    def split(self, shards: Sequence[str], place: Place) -> Sequence[str]:
+        return shards
+
+
+class WithAxesOfTheInstance(WithoutAxes):
+    def __init__(self, axes: Any) -> None:
+        self.axes = axes
+
+
+def test_a_splitter_without_axes_is_refused_where_it_is_to_be_used() -> None:
+    with pytest.raises(TypeError, match=r"WithoutAxes does not say over what it divides.*axes.*frozenset"):
+        as_splitter(WithoutAxes())
+
+
+def test_axes_may_belong_to_the_instance_and_are_a_frozenset_of_those_that_there_are() -> None:
+    splitter = WithAxesOfTheInstance(frozenset({"worker"}))
+    assert as_splitter(splitter) is splitter
+    for axes in ("rank", ["rank"], {"rank"}, frozenset({"node"})):
+        with pytest.raises(TypeError, match=r"WithAxesOfTheInstance\.axes is .*expected a frozenset"):
+            as_splitter(WithAxesOfTheInstance(axes))

@@ -130,7 +130,8 @@ class Splitter(ABC):
     that is not among its axes makes no difference; the order of the shards is kept.
 
     Attributes:
-        axes: the coordinates of the place that it divides over: ``"rank"``, ``"worker"``, both or none.
+        axes: the coordinates of the place that it divides over: ``"rank"``, ``"worker"``, both or none. A subclass
+            sets it, on the class or on its instances; one without it is refused where it is to be used.
     """
 
     axes: frozenset[Axis]

@@ -191,6 +191,19 @@ class FunctionSplitter(Splitter):
         return mine
 
 
+def _check_axes(splitter: Splitter) -> None:
+    """Raise unless ``splitter`` has its axes, which a class may set as late as in its ``__init__``."""
+    name = type(splitter).__name__
+    axes: object = getattr(splitter, "axes", None)
+    if axes is None:
+        raise TypeError(
+            f"{name} does not say over what it divides: give it the attribute axes, "
+            'a frozenset of "rank" and "worker", of one of them, or of neither'
+        )
+    if not isinstance(axes, frozenset) or not axes <= _AXES:
+        raise TypeError(f'{name}.axes is {axes!r}: expected a frozenset with no others in it than "rank" and "worker"')
+
+
 def as_splitter(splitter: SplitterLike) -> Splitter:
     """Return ``splitter`` as a `Splitter`.
 
@@ -199,9 +212,10 @@ def as_splitter(splitter: SplitterLike) -> Splitter:
             divides over less, see `FunctionSplitter`.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: it is neither, or a `Splitter` that does not say over which axes it divides.
     """
     if isinstance(splitter, Splitter):
+        _check_axes(splitter)
         return splitter
     if isinstance(splitter, type):
         raise TypeError(f"{splitter.__name__} is a class: expected an instance, {splitter.__name__}(…)")
