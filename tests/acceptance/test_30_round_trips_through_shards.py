@@ -53,6 +53,7 @@ EXACT: list[tuple[str, Any]] = [
     ("mask.ppm", NOISE),
     ("bmp", NOISE),
     ("tif", NOISE),
+    ("webp", NOISE),
     ("npy", RNG.standard_normal((3, 0, 5))),
     ("npy", np.array(3, np.int16)),
     ("npz", {"x": np.arange(4), "y": np.zeros((2, 2), np.float16)}),

@@ -20,7 +20,7 @@ from webds.errors import EncodeError
 Array = NDArray[Any]
 
 RNG = np.random.default_rng(7)
-LOSSLESS = ("png", "img", "image", "ppm", "pgm", "pbm", "tif", "tiff", "bmp", "gif")
+LOSSLESS = ("png", "img", "image", "ppm", "pgm", "pbm", "webp", "tif", "tiff", "bmp", "gif")
 HOLDS = {
     "jpg": "L RGB",
     "jpeg": "L RGB",
@@ -98,7 +98,7 @@ def test_values_of_every_spec_come_back_equal_from_every_lossless_format_or_are_
 
 
 @pytest.mark.parametrize("name", ["l8", "rgb8", "l", "rgb", "pill", "pil", "torchrgb8", "torchl"])
-@pytest.mark.parametrize("extension", ["jpg", "jpeg", "webp"])
+@pytest.mark.parametrize("extension", ["jpg", "jpeg"])
 def test_lossy_formats_stay_within_the_stated_bound_on_noise_edges_and_flat_colour(name: str, extension: str) -> None:
     codec, spec = ImageCodec(name), ImageSpec.parse(name)
     shape = (64, 48)
@@ -121,24 +121,40 @@ def test_bounds_are_those_of_the_documentation() -> None:
     assert ImageCodec("l8").bound("x.jpg") == 4
     assert ImageCodec("rgb8").bound("x.jpg") == 12
     assert ImageCodec("torchrgb").bound("x.jpg") == pytest.approx(12.5 / 255)
-    assert ImageCodec("l8").bound("x.webp") == 8
-    assert ImageCodec("rgb8").bound("x.webp") == 255
-    assert ImageCodec("rgb").bound("x.webp") == 1
+    for grey_or_colour in ("l8", "rgb8"):
+        assert ImageCodec(grey_or_colour, quality=99).bound("x.webp") == 0
+        assert ImageCodec(grey_or_colour, lossy_webp=True).bound("x.webp") == 255
+        assert ImageCodec(grey_or_colour, lossy_webp=True).bound("x.png") == 0
+    assert ImageCodec("rgb", lossy_webp=True).bound("x.webp") == 1
     assert ImageCodec("l8", quality=99).bound("x.jpg") == 255
     assert ImageCodec("rgb8").bound("x.png") == 0
 
 
-def test_alpha_of_a_webp_is_exact() -> None:
+def test_a_webp_keeps_the_colours_under_alpha_zero() -> None:
     values = pixels("RGBA", "webp", (32, 32))
+    values[:16, ..., 3] = 0
     back = ImageCodec("rgba8").decode(ImageCodec("rgba8").encode(values, "webp"), "webp")
-    np.testing.assert_array_equal(back[..., 3], values[..., 3])
+    np.testing.assert_array_equal(back, values)
 
 
-def test_a_coloured_webp_is_near_where_colour_is_smooth() -> None:
+def test_webp_is_lossy_for_those_who_ask_for_it_by_name() -> None:
+    values = pixels("RGBA", "webp", (32, 32))
+    codec = ImageCodec("rgba8", lossy_webp=True, format="webp")
+    assert not codec.lossless
+    assert ImageCodec("rgba8", format="webp").lossless
+    data = codec.encode(values, "webp")
+    assert data != ImageCodec("rgba8").encode(values, "webp")
+    back = codec.decode(data, "webp")
+    assert not (back == values).all()
+    np.testing.assert_array_equal(back[..., 3], values[..., 3], err_msg="its alpha is exact all the same")
+    assert ImageCodec(lossy_webp=True).encode(values, "png") == ImageCodec().encode(values, "png")
+
+
+def test_a_lossy_webp_is_near_where_colour_is_smooth() -> None:
     y, x = np.mgrid[:64, :64]
     values = np.stack([x * 2, y * 2, 250 - x - y], axis=-1).astype(np.uint8)
-    back = ImageCodec("rgb8").decode(ImageCodec("rgb8").encode(values, "webp"), "webp")
-    assert difference(back, values) <= 12
+    back = ImageCodec("rgb8").decode(ImageCodec("rgb8", lossy_webp=True).encode(values, "webp"), "webp")
+    assert 0 < difference(back, values) <= 12
 
 
 def test_jpg_is_written_without_subsampling_and_with_the_quality_asked_for() -> None:
@@ -146,7 +162,8 @@ def test_jpg_is_written_without_subsampling_and_with_the_quality_asked_for() -> 
     best = ImageCodec().encode(values, "jpg")
     assert b"\xff\xc0\x00\x11\x08\x00\x20\x00\x20\x03\x01\x11\x00\x02\x11" in best  # 1 x 1 for both components
     for extension in ("jpg", "webp"):
-        sizes = [len(ImageCodec(quality=quality).encode(values, extension)) for quality in (10, 50, 90, 100)]
+        codecs = [ImageCodec(quality=quality, lossy_webp=True) for quality in (10, 50, 90, 100)]
+        sizes = [len(codec.encode(values, extension)) for codec in codecs]
         assert sizes == sorted(sizes)
         assert len(set(sizes)) == 4
 

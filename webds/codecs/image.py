@@ -64,17 +64,17 @@ class ImageCodec(Codec[Any]):
 
     **What comes back** after encoding and decoding, in units of 1/255 (see `bound`):
 
-    - png ppm pgm pbm tif bmp gif: uint8 and Pillow images (mode, size and pixels) exactly; floats, of which
+    - png ppm pgm pbm webp tif bmp gif: uint8 and Pillow images (mode, size and pixels) exactly; floats, of which
       8 bits are stored, within 0.5, and exactly where they are multiples of 1/255.
     - jpg of quality 100, whose colour is not subsampled: grey within 4, colour within 12. Half a quantisation
       step in each of the 64 coefficients of a block makes at most 3.5; the way back to RGB takes up to
       1 + 1.772 times that. (Measured: 2 and 5.) Lower qualities have no stated bound.
-    - webp of quality 100: grey within 8 (measured: 4), alpha exactly. Its colour has half the resolution, so that
-      single pixels of a strong colour may change to any other: no bound is stated.
+    - webp with ``lossy_webp``: alpha exactly. Its colour has half the resolution, so that single pixels of a strong
+      colour may change to any other: no bound is stated.
 
     Args:
         spec: name of the specification, or an `ImageSpec`.
-        quality: 1 to 100, of jpg and webp.
+        quality: 1 to 100, of jpg, and of webp with ``lossy_webp``.
         max_pixels: an image with more is refused before its pixels take memory. (Pillow's own limit of twice
             ``Image.MAX_IMAGE_PIXELS`` stays in force for tif, webp and gif.) So is one that ``size`` would make
             have more.
@@ -83,6 +83,7 @@ class ImageCodec(Codec[Any]):
             keeping the proportion (rounded down), or (height, width); in pixels. To encode an image that would come
             back in another size is an error.
         fast: whether simplejpeg may decode, where it is installed.
+        lossy_webp: whether webp is written lossy, in a fraction of the size; otherwise it is lossless.
     """
 
     spec: ImageSpec = attrs.field(default=IMAGE_SPECS["rgb"], converter=_to_spec)
@@ -91,6 +92,7 @@ class ImageCodec(Codec[Any]):
     format: str | None = attrs.field(default=None, kw_only=True)
     size: Size | None = attrs.field(default=None, kw_only=True, converter=attrs.converters.optional(to_size))
     fast: bool = attrs.field(default=True, kw_only=True)
+    lossy_webp: bool = attrs.field(default=False, kw_only=True)
     lossless: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -121,9 +123,10 @@ class ImageCodec(Codec[Any]):
         target = FORMATS[self._extension(field)]
         steps = 0.0
         if target.lossy:
-            grey = self.spec.mode == "L"
-            stated = {("JPEG", True): 4.0, ("JPEG", False): 12.0, ("WEBP", True): 8.0}
-            steps = stated.get((target.name, grey), 255.0) if self.quality == 100 else 255.0
+            stated = 4.0 if self.spec.mode == "L" else 12.0
+            steps = stated if self.quality == 100 else 255.0
+        elif target.name == "WEBP" and self.lossy_webp:
+            steps = 255.0
         return steps if self.spec.dtype == "uint8" else min(1.0, steps / 255 + _HALF_A_STEP)
 
     @override
@@ -137,7 +140,7 @@ class ImageCodec(Codec[Any]):
     @override
     def encode(self, value: Any, field: str) -> bytes:
         try:
-            return encode_image(value, self._extension(field), self.quality, self.size)
+            return encode_image(value, self._extension(field), self.quality, self.size, lossy_webp=self.lossy_webp)
         except EncodeError as error:
             error.locate(field=field)
             raise

@@ -28,7 +28,7 @@ class _Format(NamedTuple):
     Attributes:
         name: what Pillow calls it.
         modes: the modes of Pillow that it stores; of several that hold the same picture, the first is taken.
-        lossy: whether pixels change on the way.
+        lossy: whether pixels change on the way, however it is written.
         metadata: what it has a place for.
     """
 
@@ -52,7 +52,7 @@ FORMATS: Final[Mapping[str, _Format]] = MappingProxyType({
     "pbm": _Format("PPM", ("1",)),
     "img": _PNG,
     "image": _PNG,
-    "webp": _Format("WEBP", ("RGB", "RGBA"), lossy=True, metadata=_BOTH),
+    "webp": _Format("WEBP", ("RGB", "RGBA"), metadata=_BOTH),
     "tif": _TIFF,
     "tiff": _TIFF,
     "bmp": _Format("BMP", ("1", "L", "P", "RGB")),
@@ -61,15 +61,18 @@ FORMATS: Final[Mapping[str, _Format]] = MappingProxyType({
 """Extension → the format that is written."""
 
 
-def encode_image(value: Any, extension: str, quality: int = 100, size: Size | None = None) -> bytes:
+def encode_image(
+    value: Any, extension: str, quality: int = 100, size: Size | None = None, *, lossy_webp: bool = False
+) -> bytes:
     """Return the bytes of an image file.
 
     Args:
         value: a Pillow image, a numpy array H x W or H x W x (1, 3 or 4), or a torch tensor (1, 3 or 4) x H x W
             or H x W; elements uint8 or floats in [0, 1].
         extension: one of `FORMATS`.
-        quality: of jpg and webp.
+        quality: of jpg, and of webp that is lossy.
         size: what the image is brought to when it is read again.
+        lossy_webp: whether webp is.
 
     Raises:
         EncodeError: the format cannot hold this image, the value is none, or reading would change its size.
@@ -79,7 +82,7 @@ def encode_image(value: Any, extension: str, quality: int = 100, size: Size | No
         if size is not None:
             _check_fits(image, size)
         fitting = _fit(image, extension)
-        return _save(fitting, extension, quality, image)
+        return _save(fitting, extension, None if extension == "webp" and not lossy_webp else quality, image)
     except EncodeError:
         raise
     except Exception as error:
@@ -216,8 +219,11 @@ def _with_palette(image: Image.Image) -> Image.Image:
 # To bytes
 
 
-def _save(image: Image.Image, extension: str, quality: int, original: Image.Image) -> bytes:
-    """Return the bytes; metadata of the original goes along where its colours have not been changed."""
+def _save(image: Image.Image, extension: str, quality: int | None, original: Image.Image) -> bytes:
+    """Return the bytes; metadata of the original goes along where its colours have not been changed.
+
+    A webp of no quality is lossless.
+    """
     target = FORMATS[extension]
     options: dict[str, Any] = {}
     if image.mode == original.mode:
@@ -225,7 +231,8 @@ def _save(image: Image.Image, extension: str, quality: int, original: Image.Imag
     if target.name == "JPEG":
         options |= {"quality": quality, "subsampling": 0}
     elif target.name == "WEBP":
-        options |= {"quality": quality, "exact": True}
+        # Exact: colours count also where nothing is seen of them.
+        options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality, "exact": True}
     elif target.name == "PPM" and image.mode == "I;16":
         image = image.convert("I")
     stream = io.BytesIO()
