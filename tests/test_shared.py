@@ -248,3 +248,14 @@ def test_is_spawning_tells_a_start_of_a_child_from_a_plain_pickle() -> None:
     run("spawn", (SharedFile.append, (file, SaysWhetherSpawning())))
     assert file.read() == b"True"
     assert not is_spawning()
+
+
+def test_one_that_outlives_its_module_says_nothing_at_the_end_of_the_process() -> None:
+    # A function in a table of the package keeps the script's names until the package's own are gone.
+    script = """
+import webds
+webds.default_handlers["rgb"]["mp4"] = lambda data: data
+dataset = webds.DatasetBuilder(webds.MemorySource([1, 2, 3])).build()
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
