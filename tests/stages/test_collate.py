@@ -123,8 +123,26 @@ def test_what_does_not_fit_names_the_field_the_difference_and_the_way_out(
         collate(values)
     assert caught.value.field == field
     assert "collate=" in caught.value.message
-    assert "pad" in caught.value.message
+    assert "with map before batch" in caught.value.message
     assert caught.value.__dict__["sample"] == position
+
+
+@pytest.mark.parametrize(
+    ("values", "way_out"),
+    [
+        ([torch.zeros(2), torch.zeros(3)], "pad or resize them"),
+        ([np.zeros(2), np.zeros(3)], "pad or resize them"),
+        ([(1,), (1, 2)], "pad or resize them"),
+        ([torch.zeros(1), torch.zeros(1, dtype=torch.int8)], "make them alike"),
+        ([1, "1"], "make them alike"),
+        ([{"a": 1}, {"b": 1}], "make them alike"),
+        ([object()], "turn them into tensors"),
+        ([2**64, 1], "turn them into tensors"),
+    ],
+)
+def test_the_way_out_is_one_for_what_is_wrong(values: list[Any], way_out: str) -> None:
+    with pytest.raises(BatchError, match=f"; {way_out}"):
+        collate(values)
 
 
 leaves = st.integers(-(2**63), 2**63 - 1) | st.text(max_size=3) | st.binary(max_size=3) | st.booleans()

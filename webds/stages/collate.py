@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 __all__ = ["collate", "collate_labelled", "split_batch"]
 
-_WAY_OUT = "pad or resize them with map before batch, or pass collate= a function of your own"
+# What to do with the values before batch; the other way out is the same for all.
+_RESIZE = "pad or resize them"
+_ALIKE = "make them alike"
+_CONVERT = "turn them into tensors, arrays, numbers or texts, or into tuples or dicts of these"
 
 
 def collate(samples: Sequence[Any]) -> Any:
@@ -41,8 +44,9 @@ def collate_labelled(samples: Sequence[Any], labels: Sequence[str] | None) -> An
     return _collate_sequences(samples, "", labels)
 
 
-def _fail(text: str, path: str, position: int | None = None) -> BatchError:
-    error = BatchError(f"{text}; {_WAY_OUT}", field=path or None)
+def _fail(text: str, way_out: str, path: str, position: int | None = None) -> BatchError:
+    also = "or pass collate= a function of your own"
+    error = BatchError(f"{text}; {way_out} with map before batch, {also}", field=path or None)
     error.__dict__["sample"] = position
     return error
 
@@ -72,19 +76,19 @@ def _collate(values: Sequence[Any], path: str) -> Any:
         try:
             return torch.tensor(values, dtype=dtype)
         except (RuntimeError, OverflowError, ValueError) as error:
-            raise _fail(f"numbers that fit no tensor: {error}", path) from error
+            raise _fail(f"numbers that fit no tensor: {error}", _CONVERT, path) from error
     if isinstance(first, (tuple, list)):
         return _collate_sequences(values, path)
     if hasattr(first, "__array_interface__") or hasattr(first, "__array__"):
         return _stack_arrays(values, path)
-    raise _fail(f"there is no rule for putting values of type {kind.__name__} into a batch", path)
+    raise _fail(f"there is no rule for putting values of type {kind.__name__} into a batch", _CONVERT, path)
 
 
 def _same_type(values: Sequence[Any], path: str, types: tuple[type, ...]) -> None:
     odd = next((i for i, value in enumerate(values) if not isinstance(value, types)), None)
     if odd is not None:
         kinds = f"{type(values[0]).__name__} and {type(values[odd]).__name__}"
-        raise _fail(f"values of different types: {kinds}", path, odd)
+        raise _fail(f"values of different types: {kinds}", _ALIKE, path, odd)
 
 
 def _stack(values: Sequence[Any], path: str) -> torch.Tensor:
@@ -94,10 +98,10 @@ def _stack(values: Sequence[Any], path: str) -> torch.Tensor:
     if len({tuple(value.shape) for value in values}) > 1:
         odd = _odd(values, lambda value: tuple(value.shape))
         shapes = f"{tuple(values[0].shape)} and {tuple(values[odd].shape)}"
-        raise _fail(f"unequal shapes: {shapes}", path, odd)
+        raise _fail(f"unequal shapes: {shapes}", _RESIZE, path, odd)
     if len({value.dtype for value in values}) > 1:
         odd = _odd(values, lambda value: value.dtype)
-        raise _fail(f"unequal dtypes: {values[0].dtype} and {values[odd].dtype}", path, odd)
+        raise _fail(f"unequal dtypes: {values[0].dtype} and {values[odd].dtype}", _ALIKE, path, odd)
     return torch.stack(tuple(values))
 
 
@@ -107,13 +111,14 @@ def _stack_arrays(values: Sequence[Any], path: str) -> Any:
 
     if not all(isinstance(value, (np.ndarray, np.generic)) for value in values):
         odd = next(i for i, value in enumerate(values) if not isinstance(value, (np.ndarray, np.generic)))
-        raise _fail(f"there is no rule for putting values of type {type(values[odd]).__name__} into a batch", path, odd)
+        kind = type(values[odd]).__name__
+        raise _fail(f"there is no rule for putting values of type {kind} into a batch", _CONVERT, path, odd)
     if len({value.shape for value in values}) > 1:
         odd = _odd(values, lambda value: value.shape)
-        raise _fail(f"unequal shapes: {values[0].shape} and {values[odd].shape}", path, odd)
+        raise _fail(f"unequal shapes: {values[0].shape} and {values[odd].shape}", _RESIZE, path, odd)
     if len({value.dtype for value in values}) > 1:
         odd = _odd(values, lambda value: value.dtype)
-        raise _fail(f"unequal dtypes: {values[0].dtype} and {values[odd].dtype}", path, odd)
+        raise _fail(f"unequal dtypes: {values[0].dtype} and {values[odd].dtype}", _ALIKE, path, odd)
     if values[0].dtype.kind in "SU":
         return [value.item() if value.ndim == 0 else value for value in values]
     stacked = np.stack([np.asarray(value) for value in values])
@@ -122,7 +127,7 @@ def _stack_arrays(values: Sequence[Any], path: str) -> Any:
     try:
         return torch.from_numpy(stacked)
     except TypeError as error:
-        raise _fail(f"arrays of dtype {stacked.dtype} have no tensor", path) from error
+        raise _fail(f"arrays of dtype {stacked.dtype} have no tensor", _CONVERT, path) from error
 
 
 def _collate_mappings(values: Sequence[Any], path: str) -> dict[Any, Any]:
@@ -131,7 +136,7 @@ def _collate_mappings(values: Sequence[Any], path: str) -> dict[Any, Any]:
     for i, value in enumerate(values):
         if value.keys() != values[0].keys():
             odd = sorted(str(key) for key in value.keys() ^ values[0].keys())
-            raise _fail(f"not every sample has the field {', '.join(odd)}", path or odd[0], i)
+            raise _fail(f"not every sample has the field {', '.join(odd)}", _ALIKE, path or odd[0], i)
     return {key: _collate([value[key] for value in values], f"{path}.{key}" if path else str(key)) for key in keys}
 
 
@@ -140,7 +145,7 @@ def _collate_sequences(values: Sequence[Any], path: str, known: Sequence[str] | 
     first = values[0]
     if len({len(value) for value in values}) > 1:
         odd = _odd(values, len)
-        raise _fail(f"sequences of unequal lengths: {len(first)} and {len(values[odd])}", path, odd)
+        raise _fail(f"sequences of unequal lengths: {len(first)} and {len(values[odd])}", _RESIZE, path, odd)
     names: Sequence[str] | None = getattr(first, "_fields", None)
     labels = names or known
     if labels is None or len(labels) != len(first):
