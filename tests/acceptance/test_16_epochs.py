@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -44,6 +45,15 @@ def test_16_without_workers(numbers: webds.DatasetBuilder[Any]) -> None:
     assert [list(epoch) for epoch in itertools.repeat(numbers.build(), 5)] == epochs
     dataset.set_epoch(2)
     assert [list(dataset), list(dataset)] == epochs[2:4]
+
+
+def test_16_both_shards_and_samples_have_another_order_in_each_epoch(tmp_path: Path) -> None:
+    urls = numbered_shards(tmp_path, shards=8, samples=6)
+    for shuffled in (webds.DatasetBuilder(urls).shuffle(0), webds.DatasetBuilder(urls).shuffle(9, shards=False)):
+        dataset = shuffled.map(label).build()
+        epochs = [tuple(dataset) for _ in range(4)]
+        assert len(set(epochs)) == 4
+        assert [tuple(epoch) for epoch in itertools.repeat(shuffled.map(label).build(), 4)] == epochs
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
