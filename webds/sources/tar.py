@@ -13,9 +13,10 @@ import attrs
 from typing_extensions import override
 
 from webds.abc import Opener, Source
-from webds.errors import annotate
+from webds.errors import UrlError, annotate
+from webds.manifest import ListedShard
 from webds.redaction import redact
-from webds.sources.urls import expand_urls
+from webds.sources.urls import listed_shards
 from webds.tar import Duplicates, MissingEnd, ReadStats, base_plus_ext, read_files, read_samples
 from webds.typing import KeyFunction, Sample, T_co
 
@@ -57,17 +58,36 @@ class TarShards(Source[T_co]):
     ahead: Ahead | None = attrs.field(default=None, kw_only=True)
 
     @functools.cached_property
-    def _expanded(self) -> list[str]:
-        return expand_urls(self.urls, self.opener, trust_commands=self.trust_commands)
+    def _listed(self) -> list[ListedShard]:
+        return listed_shards(self.urls, self.opener, trust_commands=self.trust_commands)
+
+    @functools.cached_property
+    def _known(self) -> dict[str, ListedShard]:
+        """URL → what a manifest says of it, of those of which one says something."""
+        known: dict[str, ListedShard] = {}
+        for shard in self._listed:
+            if shard != ListedShard(shard.url) and known.setdefault(shard.url, shard) != shard:
+                raise UrlError("the manifests, or two entries of one, contradict each other about it", url=shard.url)
+        return known
 
     @override
     def shards(self) -> Sequence[str]:
-        return list(self._expanded)
+        return [shard.url for shard in self._listed]
+
+    def listed(self, shard: str) -> ListedShard:
+        """Return what the manifests say of a shard; no more than its URL where none does.
+
+        Raises:
+            UrlError: what they say is contradictory.
+        """
+        return self._known.get(shard) or ListedShard(shard)
 
     def with_shards(self, urls: Sequence[str]) -> Self:
-        """Return the source with these shards, taken as they are."""
+        """Return the source with these shards, taken as they are. What is known of them already still holds."""
+        known = self._known if "_listed" in self.__dict__ else {}
         source = attrs.evolve(self, urls=list(urls))
-        object.__setattr__(source, "_expanded", list(urls))  # what it would be expanded to
+        listed = [known.get(url) or ListedShard(url) for url in urls]
+        object.__setattr__(source, "_listed", listed)  # what it would be expanded to
         return source
 
     @functools.cached_property

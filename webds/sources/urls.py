@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 from urllib.parse import urljoin
+
+import attrs
 
 from webds.abc import Opener
 from webds.errors import OpenError, UntrustedDataError, UrlError
+from webds.manifest import ListedShard, parse_manifest, read_list
 from webds.redaction import redact
 from webds.urls import expand_braces, has_glob, local_glob, local_path, path_url, scheme_of
 
-__all__ = ["Urls", "expand_urls"]
+__all__ = ["Urls", "expand_urls", "listed_shards"]
 
 Urls: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 
-_KIND: Final = "wids-shard-index-v1"
 _STREAMS: Final = ("-", "pipe")  # what runs a command, or takes what belongs to the process
 _NO_GLOBS: Final = ("http", "https", *_STREAMS)
 _LISTS: Final = (".json", ".txt")
-_MAX_LIST: Final = 1 << 28  # bytes of a manifest or list file
 _MAX_BRACES: Final = 1_000_000  # URLs of one line of a list file
 # Not looked at one by one on a slow file system; should one be a directory, its opener says so.
 _TAR: Final = re.compile(r"\.(?:tar|tgz|tar\.\w+)$", re.IGNORECASE)
@@ -30,7 +30,12 @@ _BODY: Final = re.compile(r"(?P<scheme>.*?://)(?P<authority>[^/]*)(?P<path>.*?)(
 
 
 def expand_urls(urls: Urls, opener: Opener, *, trust_commands: bool = False) -> list[str]:
-    """Return the shards that ``urls`` stands for, in order.
+    """Return the URLs of the shards that ``urls`` stands for, in order; see `listed_shards`."""
+    return [shard.url for shard in listed_shards(urls, opener, trust_commands=trust_commands)]
+
+
+def listed_shards(urls: Urls, opener: Opener, *, trust_commands: bool = False) -> list[ListedShard]:
+    """Return the shards that ``urls`` stands for, in order, with what manifests say of them.
 
     A string or path is one of these, and a sequence is any number of them:
 
@@ -83,7 +88,7 @@ def _text(item: object) -> str:
     return item
 
 
-def _expand(pattern: str, opener: Opener, trust: bool) -> Iterator[str]:
+def _expand(pattern: str, opener: Opener, trust: bool) -> Iterator[ListedShard]:
     """Yield the shards of one string."""
     path = local_path(pattern)
     if path is not None and "{" in path and os.path.isfile(path):
@@ -98,7 +103,7 @@ def _expand(pattern: str, opener: Opener, trust: bool) -> Iterator[str]:
             if _list_suffix(name) and _list_suffix(url):
                 yield from _read_list(url, opener, trust)
             else:
-                yield url
+                yield ListedShard(url)
 
 
 def _matches(name: str, opener: Opener, pattern: str) -> Sequence[str]:
@@ -147,53 +152,23 @@ def _list_suffix(url: str) -> str:
     return next((suffix for suffix in _LISTS if url.lower().endswith(suffix)), "")
 
 
-def _read_list(source: str, opener: Opener, trust: bool) -> list[str]:
+def _read_list(source: str, opener: Opener, trust: bool) -> list[ListedShard]:
     """Return the shards that a manifest or list file names."""
     with opener.open(source) as stream:
-        parts: list[bytes] = []
-        size = 0
-        while part := stream.read(1 << 20):
-            parts.append(part)
-            size += len(part)
-            if size > _MAX_LIST:
-                raise UrlError(f"a manifest or list file of more than {_MAX_LIST >> 20} MiB is none", url=source)
-    try:
-        text = b"".join(parts).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UrlError(f"this is not UTF-8 text, as a list of shards is: {error}", url=source) from error
-    names = _of_manifest(text, source) if _list_suffix(source) == ".json" else _of_lines(text)
-    urls = [_resolved(name, source, trust) for name in names]
-    if not urls:
+        text = read_list(stream, source)
+    listed = parse_manifest(text, source).shards if _list_suffix(source) == ".json" else _of_lines(text)
+    shards = [attrs.evolve(shard, url=_resolved(shard.url, source, trust)) for shard in listed]
+    if not shards:
         raise UrlError("this list names no shards", url=source)
-    return urls
+    return shards
 
 
-def _of_manifest(text: str, source: str) -> list[str]:
-    """Return the URLs of a manifest, as they stand."""
-    try:
-        manifest: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UrlError(f"this is not JSON, and so no manifest of shards: {error}", url=source) from error
-    if not isinstance(manifest, dict) or manifest.get("__kind__") != _KIND:
-        raise UrlError(f'this is JSON, but no manifest of shards, which would say "__kind__": "{_KIND}"', url=source)
-    shards = manifest.get("shardlist")
-    if not isinstance(shards, list):
-        raise UrlError("this manifest has no shardlist", url=source)
-    urls: list[str] = []
-    for number, shard in enumerate(shards):
-        url = shard.get("url") if isinstance(shard, dict) else None
-        if not isinstance(url, str) or not url.strip():
-            raise UrlError(f"entry {number} of the shardlist of this manifest has no url", url=source)
-        urls.append(url)
-    return urls
-
-
-def _of_lines(text: str) -> Iterator[str]:
-    """Yield the URLs of a list file, as they stand."""
+def _of_lines(text: str) -> Iterator[ListedShard]:
+    """Yield the shards of a list file, their URLs as they stand."""
     for line in text.split("\n"):
         line = line.strip()
         if line and not line.startswith("#"):
-            yield from expand_braces(line, _MAX_BRACES)
+            yield from map(ListedShard, expand_braces(line, _MAX_BRACES))
 
 
 def _resolved(name: str, source: str, trust: bool) -> str:
