@@ -85,7 +85,7 @@ def test_policies_by_name(name: Any, handler: Handler) -> None:
 def test_policies_from_handlers_and_policies() -> None:
     assert Policy.of(warn_and_stop, 3) == Policy(warn_and_stop, 3)
     policy = Policy(ignore_and_continue, 3)
-    assert Policy.of(policy) is policy
+    assert Policy.of(policy) == policy
     assert Policy.of(policy, 0) == Policy(ignore_and_continue, 0)
     assert Policy() == Policy.of("raise")
 
@@ -125,10 +125,11 @@ def test_skip_and_stop_say_how_to_go_on_and_count(handler: Handler, go_on: bool)
     assert warned(lambda: skipping.handle(DecodeError("no image", offset=512), "decode", ORIGIN, field="jpg")) == []
     assert skipping.handle(ZeroDivisionError("theirs"), "map", ORIGIN) is go_on
     assert skipping.handle(OpenError("404", url="data/b.tar"), "open", url="data/b.tar") is go_on
+    action: Any = "skipped" if go_on else "stopped"
     assert skipping.ledger.losses() == [
-        Loss("decode", "data/a.tar", "0007", "jpg", "DecodeError: no image"),
-        Loss("map", "data/a.tar", "0007", None, "ZeroDivisionError: theirs"),
-        Loss("open", "data/b.tar", None, None, "OpenError: 404"),
+        Loss("decode", "data/a.tar", "0007", "jpg", "DecodeError: no image", 7, action=action),
+        Loss("map", "data/a.tar", "0007", None, "ZeroDivisionError: theirs", 7, action=action),
+        Loss("open", "data/b.tar", None, None, "OpenError: 404", action=action),
     ]
     assert len(skipping.ledger) == 3
     assert skipping.ledger.counts() == {

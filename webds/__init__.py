@@ -116,9 +116,6 @@ if TYPE_CHECKING:
     from webds.dataset import (
         Dataset as Dataset,
     )
-    from webds.dataset import (
-        Stats as Stats,
-    )
     from webds.errors import (
         BatchError as BatchError,
     )
@@ -173,6 +170,12 @@ if TYPE_CHECKING:
     from webds.frontdoors import (
         tariterator as tariterator,
     )
+    from webds.ledger import (
+        Loss as Loss,
+    )
+    from webds.ledger import (
+        Retry as Retry,
+    )
     from webds.loader import (
         Loader as Loader,
     )
@@ -213,9 +216,6 @@ if TYPE_CHECKING:
         scheme_to_command as scheme_to_command,
     )
     from webds.policy import (
-        Loss as Loss,
-    )
-    from webds.policy import (
         Policy as Policy,
     )
     from webds.policy import (
@@ -232,6 +232,12 @@ if TYPE_CHECKING:
     )
     from webds.policy import (
         warn_and_stop as warn_and_stop,
+    )
+    from webds.replaying import (
+        Replay as Replay,
+    )
+    from webds.replaying import (
+        replay as replay,
     )
     from webds.sinks import (
         ShardWriter as ShardWriter,
@@ -265,6 +271,12 @@ if TYPE_CHECKING:
     )
     from webds.stages.into import (
         field as field,
+    )
+    from webds.stats import (
+        StageTime as StageTime,
+    )
+    from webds.stats import (
+        Stats as Stats,
     )
     from webds.tar import (
         base_plus_ext as base_plus_ext,
@@ -326,26 +338,27 @@ _WHERE: Final = {
     "webds.codecs.image": "imagehandler",
     "webds.codecs.image_spec": "IMAGE_SPECS ImageSpec",
     "webds.codecs.tables": "default_handlers",
-    "webds.dataset": "BaseDataset Dataset Stats",
+    "webds.dataset": "BaseDataset Dataset",
     "webds.errors": (
         "BatchError DecodeError EmptyDatasetError EncodeError ErrorBudgetError FieldError LengthError "
         "MissingExtraError OpenError SampleError SplitError TarFormatError UntrustedDataError UrlError "
         "WebdsError WriteError"
     ),
     "webds.frontdoors": "WebDataset tariterator",
+    "webds.ledger": "Loss Retry",
     "webds.loader": "Loader",
     "webds.openers": (
         "CachingOpener CommandOpener FileOpener FsspecOpener HttpOpener ObjectStoreOpener PipeOpener SchemeOpener "
         "StdioOpener gopen reader scheme_to_command"
     ),
-    "webds.policy": (
-        "Loss Policy ignore_and_continue ignore_and_stop reraise_exception warn_and_continue warn_and_stop"
-    ),
+    "webds.policy": "Policy ignore_and_continue ignore_and_stop reraise_exception warn_and_continue warn_and_stop",
+    "webds.replaying": "Replay replay",
     "webds.sinks": "ShardWriter TarWriter",
     "webds.sources": "MemorySource TarSource",
     "webds.splitters": "NoSplit SplitByNode SplitByNodeAndWorker SplitByWorker SplitExplicit",
     "webds.stages.collate": "collate",
     "webds.stages.into": "field",
+    "webds.stats": "StageTime Stats",
     "webds.tar": "base_plus_ext",
     "webds.tenbin": (
         "decode_buffer encode_buffer load read save sctp_recv sctp_send write zrecv_multipart zrecv_single "
@@ -397,6 +410,8 @@ __all__ = [
     "PipeOpener",
     "Place",
     "Policy",
+    "Replay",
+    "Retry",
     "Sample",
     "SampleError",
     "SchemeOpener",
@@ -409,6 +424,7 @@ __all__ = [
     "SplitError",
     "SplitExplicit",
     "Splitter",
+    "StageTime",
     "Stats",
     "StdioOpener",
     "TarFormatError",
@@ -444,6 +460,7 @@ __all__ = [
     "load",
     "read",
     "reader",
+    "replay",
     "reraise_exception",
     "save",
     "scheme_to_command",

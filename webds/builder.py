@@ -46,6 +46,7 @@ from webds.stages.into import Into, RecordT
 from webds.stages.shuffle import Shuffle
 from webds.tar import Duplicates, MissingEnd, base_plus_ext
 from webds.typing import KeyFunction, Sample, U, ValueT_co
+from webds.verify import Verify
 
 __all__ = ["DatasetBuilder"]
 
@@ -90,6 +91,9 @@ class DatasetBuilder(Generic[ValueT_co]):
         missing_end: ``"error"`` or ``"accept"``: what of an archive without end blocks.
         duplicates: what of a field that a sample has twice: ``"error"``; ``"skip"``: leave out the sample, and
             count it; keep the ``"first"`` or the ``"last"``.
+        verify: what of each shard must be as a manifest says, when it has been read to its end: the ``"size"``, where
+            one says it, which costs nothing; ``"hash"``, of every shard, for which all of its bytes are read, also
+            those of fields that nobody wants; or None.
     """
 
     plan: Plan = attrs.field(repr=False)
@@ -104,6 +108,7 @@ class DatasetBuilder(Generic[ValueT_co]):
         on_error: PolicyLike = ...,
         missing_end: MissingEnd = ...,
         duplicates: Duplicates = ...,
+        verify: Verify = ...,
     ) -> None: ...
 
     @overload
@@ -118,10 +123,14 @@ class DatasetBuilder(Generic[ValueT_co]):
         on_error: PolicyLike = "raise",
         missing_end: MissingEnd = "error",
         duplicates: Duplicates = "error",
+        verify: Verify = "size",
     ) -> None:
         if isinstance(urls, Source):
-            if opener is not None or keys is not None or missing_end != "error" or duplicates != "error":
-                raise TypeError("opener, keys, missing_end and duplicates are for URLs; a Source reads by itself")
+            given = (opener, keys, missing_end, duplicates, verify)
+            if given != (None, None, "error", "error", "size"):
+                raise TypeError(
+                    "opener, keys, missing_end, duplicates and verify are for URLs; a Source reads by itself"
+                )
             source: Source[Any] = urls
         else:
             source = TarSource(
@@ -130,6 +139,7 @@ class DatasetBuilder(Generic[ValueT_co]):
                 keys=base_plus_ext if keys is None else keys,
                 missing_end=missing_end,
                 duplicates=duplicates,
+                verify=verify,
             )
         plan = Plan(source=source, splitter=SplitByNodeAndWorker(), policy=Policy.of(on_error))
         object.__setattr__(self, "plan", plan)  # frozen: there is no other way in
@@ -473,7 +483,14 @@ class DatasetBuilder(Generic[ValueT_co]):
 
     # How.
 
-    def on_error(self, policy: PolicyLike, max_errors: int | None = None) -> Self:
+    def on_error(
+        self,
+        policy: PolicyLike,
+        max_errors: int | None = None,
+        *,
+        max_fraction: float | None = None,
+        ledger: str | os.PathLike[str] | None = None,
+    ) -> Self:
         """Say what to do about errors of any stage, wherever in the chain this is called.
 
         Args:
@@ -481,8 +498,19 @@ class DatasetBuilder(Generic[ValueT_co]):
                 iteration; or a handler: a function of the exception that returns True to go on and False to
                 stop, or raises.
             max_errors: how many may pass before an `ErrorBudgetError`, over all workers; None for any number.
+            max_fraction: which part of the samples, between 0 and 1, may be errors before an `ErrorBudgetError`; None
+                for any. Counted in one iteration of one worker, and judged from 100 samples on, and at the end.
+            ledger: path of a file of JSON lines to which everything that is let pass, and every retry of a transfer,
+                is appended, by all workers and any number of runs; `webds.replay` reads it. None for none.
         """
-        return self._evolve(policy=Policy.of(policy, max_errors))
+        return self._evolve(policy=Policy.of(policy, max_errors, max_fraction, ledger))
+
+    def measure(self) -> Self:
+        """Note where the time goes: `Dataset.stats` then has values and seconds of each stage, over all workers.
+
+        Stages that would share a loop get one each, so that they can be told apart; what comes out is the same.
+        """
+        return self._evolve(measured=True)
 
     def cache(
         self,

@@ -16,11 +16,12 @@ from typing_extensions import Unpack, override
 from webds.abc import Splitter
 from webds.codecs.tables import decoders_from, default_decoders, extended
 from webds.errors import LengthError
+from webds.metrics import Metrics
 from webds.older import AnyDecoder, DatasetOptions, DecoderSpec, Selection, decoding, older_plan
 from webds.openers.schemes import OpenerLike, reader
 from webds.order import EpochClock
 from webds.plan import Plan
-from webds.policy import Guard, Handler, Ledger, Loss, Policy, reraise_exception
+from webds.policy import Guard, Handler, Ledger, Policy, reraise_exception
 from webds.shared import is_spawning
 from webds.sources.tar import TarShards, Urls
 from webds.splitters import NoSplit, SplitByWorker, SplitExplicit, current_place, current_rank
@@ -28,27 +29,14 @@ from webds.stages.base import Run, Stage
 from webds.stages.fields import Rename, ToTuple
 from webds.stages.functions import Map, MapDict, MapTuple, Pipe
 from webds.stages.shuffle import Shuffle
+from webds.stats import Stats
 from webds.tar import MissingEnd, base_plus_ext
 from webds.typing import KeyFunction, Place, Sample, U, ValueT_co
 
 if TYPE_CHECKING:
     from webds.builder import DatasetBuilder
 
-__all__ = ["BaseDataset", "Dataset", "Stats", "resolve_decoders"]
-
-
-@final
-@attrs.frozen
-class Stats:
-    """What a dataset has to tell of its iterations so far, in all workers.
-
-    Attributes:
-        losses: every error that the policy let pass.
-        counts: stage → URL → number of these; the URL is ``""`` where none is known.
-    """
-
-    losses: list[Loss]
-    counts: dict[str, dict[str, int]]
+__all__ = ["BaseDataset", "Dataset", "resolve_decoders"]
 
 
 class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[ValueT_co]):
@@ -69,7 +57,8 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
         self._bound = plan.bound(functools.partial(resolve_decoders, dict(plan.decoders)))
         self._selection = selection
         self._clock = EpochClock()
-        self._ledger = Ledger()
+        self._ledger = Ledger(plan.policy.ledger)
+        self._metrics = Metrics(len(plan.stages)) if plan.measured else None
         self._known_rank: tuple[int, int] | None = None
         self.urls: list[str] = list(plan.source.shards())
 
@@ -86,11 +75,12 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
         info = torch.utils.data.get_worker_info()
         turn = self._clock.begin() if info is None else self._clock.begin(info.id, info.seed - info.id)
         run = Run(
-            guard=Guard(self._plan.policy, self._ledger),
+            guard=Guard(self._plan.policy, self._ledger, turn.epoch),
             place=place,
             turn=turn,
             clock=self._clock,
             checks_empty=self._plan.checks_empty,
+            meter=None if self._metrics is None else self._metrics.meter(),
         )
         return _values(self._selected(place), run)
 
@@ -115,8 +105,11 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
         return attrs.evolve(self._bound, splitter=self._splitter(current_place(self._known_rank))).explain()
 
     def stats(self) -> Stats:
-        """Return what was left out so far, by this process and by DataLoader workers that it started."""
-        return Stats(self._ledger.losses(), self._ledger.counts())
+        """Return what was lost and tried again so far, and where the time went, if the builder says `measure`.
+
+        Of this process and of DataLoader workers that it started.
+        """
+        return Stats.of(self._ledger, self._metrics, [stage.name for stage in self._plan.stages])
 
     def raw_iter(self) -> Iterator[Any]:
         """Iterate over the samples as they are in the shards of this place, before any method's stage."""
@@ -258,7 +251,12 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
 
 
 def _values(plan: Plan, run: Run) -> Generator[Any]:
-    yield from plan.values(run)
+    try:
+        yield from plan.values(run)
+        run.guard.finish()
+    finally:
+        if run.meter is not None:
+            run.meter.flush()
 
 
 def resolve_decoders(extra: Mapping[str, Any], spec: Any) -> dict[str, Any]:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 import operator
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, final, runtime_checkable
+from typing import Any, Protocol, TypeAlias, final, runtime_checkable
 
 import attrs
 
 from webds.abc import IndexedSource, Source, Splitter
-from webds.errors import LengthError
+from webds.errors import LengthError, place_of
+from webds.metrics import FIRST_STAGE, SOURCE, Meter
+from webds.observing import Observer, observing
 from webds.order import permutation
-from webds.policy import Loss, Policy
+from webds.policy import Policy
 from webds.redaction import redact
 from webds.stages.base import EachStage, Fields, Item, Labels, Resolver, Run, Stage, Upstream, run_each
 from webds.stages.functions import name_of
 from webds.tar import ReadStats
 from webds.typing import Place, T
 
-__all__ = ["ForeseeingSource", "Plan", "RecoveringSource"]
+__all__ = ["DescribedSource", "ForeseeingSource", "Plan", "RecoveringSource"]
 
 
 @runtime_checkable
@@ -63,6 +67,19 @@ class RecoveringSource(Protocol):
         ...
 
 
+@runtime_checkable
+class DescribedSource(Protocol):
+    """A source that has more to say of what it does than its shards."""
+
+    def describe(self) -> Sequence[tuple[str, str]]:
+        """Return lines for `Plan.explain`: a word, and what there is to say."""
+        ...
+
+
+_Locate: TypeAlias = "Callable[[str, Iterator[Any], _Progress], Iterator[T]]"
+"""From a shard, its samples and a note of how many there were to what goes on."""
+
+
 @final
 @attrs.frozen(kw_only=True)
 class Plan:
@@ -77,6 +94,7 @@ class Plan:
         decoders: decoders by extension or field, on top of those of each stage's specification.
         checks_empty: whether it is an error when everything is dropped.
         access: how the source gets at its shards, such as through a cache, in words for `explain`.
+        measured: whether it is noted where the time goes.
     """
 
     source: Source[Any]
@@ -87,6 +105,7 @@ class Plan:
     decoders: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
     checks_empty: bool = True
     access: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    measured: bool = False
     is_bound: bool = False
 
     def then(self, stage: Stage) -> Plan:
@@ -138,11 +157,12 @@ class Plan:
 
     def run(self, run: Run) -> Iterator[Item]:
         """Start one iteration and yield its items."""
-        return self._upstream(len(self.stages))(run)
+        last = len(self.stages)
+        return (self._upstream(last) if run.meter is None else self._measured(last, run.meter))(run)
 
     def values(self, run: Run) -> Iterator[Any]:
         """Start one iteration and yield its values, without their origins."""
-        if not self.stages:
+        if not self.stages and run.meter is None and run.guard.policy.raises:  # then nobody needs to know origins
             return self._read_shards(run, _as_they_are)
         return map(operator.itemgetter(1), self.run(run))
 
@@ -161,23 +181,35 @@ class Plan:
         before = self._upstream(count)
         return lambda run: run_each(together[::-1], before, run)
 
+    def _measured(self, count: int, meter: Meter) -> Upstream:
+        """Return the same as `_upstream`, measured: each stage has a loop of its own, to be told from the others."""
+        if count == 0:
+            return lambda run: meter.timed(SOURCE, self._read(run))
+        before = self._measured(count - 1, meter)
+        stage, row = self.stages[count - 1], FIRST_STAGE + count - 1
+        if isinstance(stage, EachStage) and stage.fuses:
+            alone = [(stage, f"{stage.name} {count - 1}")]
+            return lambda run: meter.timed(row, run_each(alone, before, run))
+        return lambda run: meter.timed(row, stage.run(before, run))
+
     def _read(self, run: Run) -> Iterator[Item]:
         """Yield the samples of all shards of this place, with their origins."""
         return self._read_shards(run, _with_origins_and_url if self.names_url else _with_origins)
 
-    def _read_shards(self, run: Run, locate: Callable[[str, Iterator[Any]], Iterator[T]]) -> Generator[T]:
+    def _read_shards(self, run: Run, locate: _Locate[T]) -> Generator[T]:
         """Yield what ``locate`` makes of the samples of each shard of this place."""
         shards = self.shards(run.key, run.place)
+        observer = Observer(run.guard.retried, None if run.meter is None else run.meter.opened)
         if not isinstance(self.source, ForeseeingSource) or not self.source.foresees:
-            yield from self._read_in_turn(shards, run, locate)
+            yield from self._read_in_turn(shards, run, locate, observer)
             return
-        with self.source.reading(shards) as source:
+        with contextlib.ExitStack() as stack:
+            with observing(observer):
+                source = stack.enter_context(self.source.reading(shards))
             reader = attrs.evolve(self, source=source)
-            yield from reader._read_in_turn(shards, run, locate)  # noqa: SLF001  # of its own class
+            yield from reader._read_in_turn(shards, run, locate, observer)  # noqa: SLF001  # of its own class
 
-    def _read_in_turn(
-        self, shards: Sequence[str], run: Run, locate: Callable[[str, Iterator[Any]], Iterator[T]]
-    ) -> Generator[T]:
+    def _read_in_turn(self, shards: Sequence[str], run: Run, locate: _Locate[T], observer: Observer) -> Generator[T]:
         """Yield what ``locate`` makes of the samples of each of ``shards``."""
         guard = run.guard
         stats = ReadStats()
@@ -185,40 +217,35 @@ class Plan:
         for shard in shards:
             stopped = False
 
-            def on_error(error: Exception, shard: str = shard) -> bool:
+            def on_error(error: Exception, shard: str = shard, after: int | None = None) -> bool:
                 nonlocal failed, stopped
                 failed = True
-                stopped = not guard.handle(error, "read", url=shard)
+                stopped = not guard.handle(error, "read", url=shard, after=after)
                 return not stopped
 
+            samples: Iterator[Any] | None = None
+            progress = _Progress()
+            guard.begin_reading(progress.samples)
             try:
-                samples = self._open(shard, None if guard.policy.raises else on_error, stats)
-            except Exception as error:
-                on_error(error)
-                if stopped:
-                    return
-                continue
-            try:
-                yield from locate(shard, samples)
+                with observing(observer):
+                    samples = self._open(shard, None if guard.policy.raises else on_error, stats)
+                    begun = _begun(samples)
+                yield from locate(shard, begun, progress)
             except Exception as error:  # of the source: what is done with a sample raises elsewhere
-                on_error(error)
+                on_error(error, after=None if place_of(error).get("stage") == "open" else progress.read)
             finally:
+                guard.end_reading(progress.samples)
                 close = getattr(samples, "close", None)
                 if close is not None:
                     close()
-                self._count_left_out(stats, shard, run)
+                if stats.left_out:
+                    guard.left_out(shard, stats.left_out)
+                    stats.left_out = 0
             if stopped:
                 return
         if not failed:
             used = stats.members - stats.passed_over
             run.check_not_empty("read", "the keys rule", used, stats.passed_over, stats.examples)
-
-    def _count_left_out(self, stats: ReadStats, shard: str, run: Run) -> None:
-        """Write down what the source left out of a shard as it was told to: no error, but not silent either."""
-        if stats.left_out:
-            loss = Loss("read", redact(shard), None, None, "SampleError: left out, for a field or the whole came twice")
-            run.guard.ledger.record(*[loss] * stats.left_out)
-            stats.left_out = 0
 
     def _open(self, shard: str, on_error: Callable[[Exception], bool] | None, stats: ReadStats) -> Iterator[Any]:
         if isinstance(self.source, RecoveringSource):
@@ -266,25 +293,48 @@ class Plan:
             named = ", ".join(sorted(name for name in self.fields if not name.startswith("__")))
             rows.append(("read", f"{named or 'no field'}; other fields are passed over"))
         rows += self.access.items()
+        if isinstance(self.source, DescribedSource):
+            rows += self.source.describe()
         rows += [(stage.name, stage.describe()) for stage in self.stages]
-        budget = "" if self.policy.max_errors is None else f", at most {self.policy.max_errors} times"
-        rows.append(("on error", name_of(self.policy.handler) + budget))
+        rows.append(("on error", self.policy.describe()))
+        if self.measured:
+            rows.append(("measure", "values and seconds of each stage, each in a loop of its own"))
         return "\n".join(f"{name:<10} {text}" for name, text in rows)
 
 
-def _as_they_are(shard: str, samples: Iterator[Any]) -> Iterator[Any]:
+@final
+class _Progress:
+    """How far the reading of a shard has come, for those who judge which part of it was in error."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def samples(self) -> int:
+        """Return how many samples have been read."""
+        return self.read
+
+
+def _as_they_are(shard: str, samples: Iterator[Any], progress: _Progress) -> Iterator[Any]:
     return samples
 
 
-def _with_origins(shard: str, samples: Iterator[Any]) -> Iterator[Item]:
+def _with_origins(shard: str, samples: Iterator[Any], progress: _Progress) -> Iterator[Item]:
     """Yield the samples of a shard with their origins."""
     for ordinal, sample in enumerate(samples):
+        progress.read = ordinal + 1
         yield (shard, ordinal, sample.get("__key__") if isinstance(sample, dict) else None), sample
 
 
-def _with_origins_and_url(shard: str, samples: Iterator[Any]) -> Iterator[Item]:
+def _with_origins_and_url(shard: str, samples: Iterator[Any], progress: _Progress) -> Iterator[Item]:
     """The same, and the shard's URL in each sample."""
-    for origin, sample in _with_origins(shard, samples):
+    for origin, sample in _with_origins(shard, samples, progress):
         if isinstance(sample, dict):
             sample["__url__"] = shard
         yield origin, sample
+
+
+def _begun(samples: Iterator[Any]) -> Iterator[Any]:
+    """Return the iterator, of which the first sample has been read: so long its shard has been opened."""
+    for first in samples:
+        return itertools.chain((first,), samples)
+    return samples

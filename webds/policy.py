@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from typing import Literal, TypeAlias, final
+from typing import Final, Literal, NamedTuple, TypeAlias, final
 
 import attrs
 
 from webds.errors import ErrorBudgetError, WebdsError, annotate, place_of
+from webds.ledger import Action, Ledger, Loss, Retry
 from webds.redaction import redact
-from webds.shared import SharedFile
 from webds.typing import Origin
 
 __all__ = [
@@ -76,6 +76,13 @@ _NAMED: dict[str, Handler] = {
 }
 
 
+def _path(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
+_LEAST: Final = 100  # samples, so that an early error is not taken for many of them
+
+
 @final
 @attrs.frozen
 class Policy:
@@ -85,87 +92,61 @@ class Policy:
         handler: one of the functions of this module, or one like them.
         max_errors: how many errors may pass before the next one raises `ErrorBudgetError`; None for any number.
             Counted over all workers of one dataset object, from when it was built.
+        max_fraction: which part of the samples read so far, between 0 and 1, may be errors before one raises
+            `ErrorBudgetError`; None for any. Counted in one iteration at one place, such as a worker; a shard that
+            cannot be opened or is cut short counts as one sample. Judged once 100 samples have been read, or as many
+            as it takes for one error to be no more than this part; and at the end of the iteration in any case.
+        ledger: path of the file to which all that is let pass, and every retry of a transfer, is appended; None for
+            none. See `webds.ledger`.
     """
 
     handler: Handler = reraise_exception
     max_errors: int | None = None
+    max_fraction: float | None = None
+    ledger: str | None = attrs.field(default=None, converter=_path)
 
     def __attrs_post_init__(self) -> None:
         if self.max_errors is not None and self.max_errors < 0:
             raise ValueError(f"max_errors={self.max_errors}: expected a number from 0, or None for no limit")
+        if self.max_fraction is not None and not 0 < self.max_fraction < 1:
+            raise ValueError(
+                f"max_fraction={self.max_fraction}: expected a number between 0 and 1, or None for no limit"
+            )
 
     @classmethod
-    def of(cls, policy: PolicyLike, max_errors: int | None = None) -> Policy:
-        """Return the policy of that name (``raise``, ``warn``, ``skip``, ``stop``), or around that handler."""
+    def of(
+        cls,
+        policy: PolicyLike,
+        max_errors: int | None = None,
+        max_fraction: float | None = None,
+        ledger: str | os.PathLike[str] | None = None,
+    ) -> Policy:
+        """Return the policy of that name (``raise``, ``warn``, ``skip``, ``stop``), or around that handler.
+
+        What else is given holds in place of what a `Policy` has of it.
+        """
         if isinstance(policy, Policy):
-            return policy if max_errors is None else attrs.evolve(policy, max_errors=max_errors)
-        if callable(policy):
-            return cls(policy, max_errors)
-        if policy not in _NAMED:
+            return cls(
+                policy.handler,
+                policy.max_errors if max_errors is None else max_errors,
+                policy.max_fraction if max_fraction is None else max_fraction,
+                policy.ledger if ledger is None else ledger,
+            )
+        if not callable(policy) and policy not in _NAMED:
             raise ValueError(f"on_error={policy!r}: expected one of {', '.join(_NAMED)}, a handler or a Policy")
-        return cls(_NAMED[policy], max_errors)
+        return cls(policy if callable(policy) else _NAMED[policy], max_errors, max_fraction, ledger)
 
     @property
     def raises(self) -> bool:
         """Whether every error is raised, so that nothing needs to be counted."""
         return self.handler is reraise_exception
 
-
-@final
-@attrs.frozen
-class Loss:
-    """One error that a policy let pass.
-
-    Attributes:
-        stage: where: ``open``, ``read``, ``decode``, ``map``, ``batch``, ….
-        url: the shard, without its secrets.
-        key: the sample; None where the error is that of a whole shard.
-        field: the field, where one is to blame.
-        error: type and text of the exception.
-    """
-
-    stage: str
-    url: str | None
-    key: str | None
-    field: str | None
-    error: str
-
-
-@final
-class Ledger:
-    """The losses of a dataset, summed over its workers.
-
-    Only workers forked or spawned from the process that holds it write into the same ledger; a plain pickle
-    takes along a copy.
-    """
-
-    def __init__(self) -> None:
-        self._file = SharedFile()
-        self._counted = self._offset = 0
-
-    def record(self, *losses: Loss) -> None:
-        """Write down ``losses``."""
-        lines = (json.dumps(attrs.astuple(loss), default=str) + "\n" for loss in losses)
-        self._file.append("".join(lines).encode())
-
-    def losses(self) -> list[Loss]:
-        """Return everything that was written down, by any worker."""
-        return [Loss(*json.loads(line)) for line in self._file.read().splitlines()]
-
-    def __len__(self) -> int:
-        """Number of losses."""
-        with self._file.locked():
-            new = self._file.read(self._offset)  # only ever appended to: what was counted before is not read again
-            self._offset += len(new)
-            self._counted += new.count(b"\n")
-            return self._counted
-
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Return stage → URL → number of losses; the URL is ``""`` where none is known."""
-        counts: dict[str, Counter[str]] = {}
-        for loss in self.losses():
-            counts.setdefault(loss.stage, Counter())[loss.url or ""] += 1
-        return {stage: dict(urls) for stage, urls in counts.items()}
+    def describe(self) -> str:
+        """Say in one line what becomes of errors."""
+        name = getattr(self.handler, "__name__", type(self.handler).__name__)
+        budget = "" if self.max_errors is None else f", at most {self.max_errors} times"
+        budget += "" if self.max_fraction is None else f", for at most {self.max_fraction:.4g} of the samples"
+        return f"{name}{budget}" + ("" if self.ledger is None else f"; written down in {self.ledger}")
 
 
 def _samples(origin: Origin) -> list[Origin]:
@@ -173,6 +154,14 @@ def _samples(origin: Origin) -> list[Origin]:
     if origin and isinstance(origin[0], tuple):
         return [one for part in origin for one in _samples(part)]
     return [origin]
+
+
+class _Where(NamedTuple):
+    """What an origin says of one sample."""
+
+    url: str | None = None
+    ordinal: int | None = None
+    key: str | None = None
 
 
 def _first(origin: Origin | None) -> tuple[str | None, str | None]:
@@ -184,13 +173,33 @@ def _first(origin: Origin | None) -> tuple[str | None, str | None]:
     return url, f"{key} (and {len(more)} more)" if more and key is not None else key
 
 
-def _losses(error: Exception, stage: str, field: str | None, where: list[tuple[str | None, str | None]]) -> list[Loss]:
-    """Return what ``error`` lost: the samples at ``where``, by URL and key. What the error itself knows wins."""
-    known = place_of(error)
-    text = redact(f"{type(error).__name__}: {error.message if isinstance(error, WebdsError) else error}")
-    stage, field = known.get("stage", stage), known.get("field", field)
-    places = ((url or known.get("url"), key or known.get("key")) for url, key in where)
-    return [Loss(stage, url and redact(url), key, field, text) for url, key in places]
+@final
+@attrs.define
+class _Iteration:
+    """What the guards of one iteration have in common.
+
+    Attributes:
+        epoch: its number.
+        ends: the stages whose policies have ended it.
+        errors: number of errors that were let pass.
+        unread: number of those in place of which there was no sample.
+        last: the last of them.
+        finished: number of samples read by those who are done with reading.
+        readers: return the numbers of samples read by those who are not.
+    """
+
+    epoch: int = 0
+    ends: list[str] = attrs.field(factory=list[str])
+    errors: int = 0
+    unread: int = 0
+    last: Loss | None = None
+    finished: int = 0
+    readers: list[Callable[[], int]] = attrs.field(factory=list[Callable[[], int]])
+
+    @property
+    def seen(self) -> int:
+        """Number of samples so far, with those that should have been there."""
+        return self.finished + sum(reader() for reader in self.readers) + self.unread
 
 
 @final
@@ -200,26 +209,46 @@ class Guard:
     Args:
         policy: what to do.
         ledger: where to write down what was let pass.
+        epoch: number of the iteration.
     """
 
-    def __init__(self, policy: Policy, ledger: Ledger) -> None:
+    def __init__(self, policy: Policy, ledger: Ledger, epoch: int = 0) -> None:
         self.policy = policy
         self.ledger = ledger
         self._seen: Counter[tuple[str, type[Exception]]] = Counter()
-        self._ends: list[str] = []
+        self._iteration = _Iteration(epoch)
 
     @property
     def stopped(self) -> bool:
         """Whether a policy of the iteration has ended it: then nothing begins again, not even a repetition."""
-        return bool(self._ends)
+        return bool(self._iteration.ends)
 
     def using(self, policy: Policy | None) -> Guard:
         """Return a guard of the same iteration with another policy and the same ledger; itself for None."""
         if policy is None:
             return self
         guard = Guard(policy, self.ledger)
-        guard._ends = self._ends
+        guard._iteration = self._iteration
         return guard
+
+    def begin_reading(self, read: Callable[[], int]) -> None:
+        """Take note of somebody who reads samples: ``read`` returns how many so far."""
+        self._iteration.readers.append(read)
+
+    def end_reading(self, read: Callable[[], int]) -> None:
+        """Take note that the reader that was given as ``read`` is done."""
+        self._iteration.finished += read()
+        self._iteration.readers.remove(read)
+
+    def retried(self, retry: Retry) -> None:
+        """Write down that a transfer is tried again."""
+        self.ledger.record_retry(retry, self._iteration.epoch)
+
+    def left_out(self, url: str, samples: int) -> None:
+        """Write down what a source left out of a shard as it was told to: no error, but not silent either."""
+        text = "SampleError: left out, for a field or the whole came twice"
+        loss = Loss("read", redact(url), None, None, text, epoch=self._iteration.epoch)
+        self.ledger.record(*[loss] * samples)
 
     def handle(
         self,
@@ -230,6 +259,7 @@ class Guard:
         url: str | None = None,
         key: str | None = None,
         field: str | None = None,
+        after: int | None = None,
     ) -> bool:
         """Locate ``error``, then raise it, or count it and say how to go on.
 
@@ -240,6 +270,7 @@ class Guard:
             url: the shard, where there is no origin.
             key: the sample, where there is no origin.
             field: the field, where one is known.
+            after: where the error ended the reading of a shard, after how many samples that was.
 
         Returns:
             True to go on with the next value, False to end the iteration.
@@ -260,18 +291,58 @@ class Guard:
             go_on = self.policy.handler is warn_and_continue
         else:
             go_on = self.policy.handler(error)
-        where = [(url, key)] if origin is None else [_first(one) for one in _samples(origin)]
-        losses = _losses(error, stage, field, where)
+        where = [_Where(url, after, key)] if origin is None else [_Where(*one) for one in _samples(origin)]
+        action: Action = "stopped" if not go_on else "skipped" if after is None else "cut short"
+        losses = self._losses(error, stage, field, where, action)
         self.ledger.record(*losses)
-        budget = self.policy.max_errors
-        if budget is not None and (passed := len(self.ledger)) > budget:
-            raise ErrorBudgetError(
-                f"{passed} errors, and max_errors={budget} lets no more pass; the last one: {losses[0].error}",
-                url=url, key=key, field=losses[0].field, stage=losses[0].stage,
-            ) from error  # fmt: skip
+        iteration = self._iteration
+        iteration.errors += len(losses)
+        iteration.unread += origin is None
+        iteration.last = losses[0]
+        if (spent := self._too_many() or self._too_large_a_part(_LEAST)) is not None:
+            message = f"{spent} lets no more pass; the last one: {losses[0].error}"
+            raise ErrorBudgetError(message, url=url, key=key, field=losses[0].field, stage=losses[0].stage) from error
         if not go_on:
-            self._ends.append(stage)
+            iteration.ends.append(stage)
         return go_on
+
+    def finish(self) -> None:
+        """Judge the iteration as a whole, at its end.
+
+        Raises:
+            ErrorBudgetError: too many of its samples were errors.
+        """
+        last = self._iteration.last
+        if last is not None and not self.stopped and (spent := self._too_large_a_part(0)) is not None:
+            message = f"{spent} lets no more pass; the last one: {last.error}"
+            raise ErrorBudgetError(message, url=last.url, key=last.key, field=last.field, stage=last.stage)
+
+    def _losses(
+        self, error: Exception, stage: str, field: str | None, where: list[_Where], action: Action
+    ) -> list[Loss]:
+        """Return what ``error`` lost: the samples at ``where``. What the error itself knows wins."""
+        known = place_of(error)
+        text = redact(f"{type(error).__name__}: {error.message if isinstance(error, WebdsError) else error}")
+        stage, field, epoch = known.get("stage", stage), known.get("field", field), self._iteration.epoch
+        losses: list[Loss] = []
+        for one in where:
+            url, key = one.url or known.get("url"), one.key or known.get("key")
+            losses.append(Loss(stage, url and redact(url), key, field, text, one.ordinal, epoch, action))
+        return losses
+
+    def _too_many(self) -> str | None:
+        """Say that more errors passed than may; None if that is not so."""
+        budget = self.policy.max_errors
+        if budget is None or (passed := len(self.ledger)) <= budget:
+            return None
+        return f"{passed} errors, and max_errors={budget}"
+
+    def _too_large_a_part(self, least: int) -> str | None:
+        """Say that a larger part of the samples were errors than may; None if that is not so, or too early to say."""
+        budget, errors, seen = self.policy.max_fraction, self._iteration.errors, self._iteration.seen
+        if budget is None or errors <= budget * seen or (least and seen < max(least, 1 / budget)):
+            return None
+        return f"{errors} errors in {seen} samples of this iteration, and max_fraction={budget}"
 
     def _warn(self, error: Exception, stage: str) -> None:
         """Warn of the first few errors of a kind, then of the tenth, hundredth, …, so that a log stays readable."""

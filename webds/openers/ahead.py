@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import io
 import os
 import stat
@@ -143,7 +144,9 @@ class _Shard(PieceFeed):
         self._stopped = False
         self._failure: Exception | None = None
         self._process = os.getpid()
-        self._thread = threading.Thread(target=self._run, name="webds-prefetch", daemon=True)
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(self._run,), name="webds-prefetch", daemon=True
+        )
         self._thread.start()
 
     def stream(self) -> BinaryIO:

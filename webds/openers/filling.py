@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import threading
 import weakref
@@ -65,7 +66,9 @@ class Filling(PieceFeed):
         self._unwritten: bytes | None = None  # what comes after the file, and then the stream itself
         self._abandoned = False
         _filling.add(self)
-        self._thread = threading.Thread(target=self._run, name="webds-cache", daemon=True)
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(self._run,), name="webds-cache", daemon=True
+        )
         self._thread.start()
 
     @override

@@ -16,6 +16,8 @@ import attrs
 from typing_extensions import TypeVar
 
 from webds.errors import OpenError
+from webds.ledger import Retry
+from webds.observing import observer
 from webds.redaction import redact
 
 __all__ = ["Attempts", "Patience", "Retry", "TransientError", "seconds_to_wait"]
@@ -24,26 +26,6 @@ R = TypeVar("R")
 _log = logging.getLogger("webds")
 _jitter: Final = SystemRandom()  # nobody's seed decides over it, and forked workers do not wait in step
 _PROGRESS: Final = 1 << 20  # bytes after which earlier failures no longer count
-
-
-@final
-@attrs.frozen
-class Retry:
-    """One failure after which something is tried again.
-
-    Attributes:
-        url: without its secrets.
-        reason: what failed, without secrets.
-        attempt: the number of the attempt that follows: 2 for the first retry.
-        delay: seconds until then.
-        offset: the byte from which it goes on.
-    """
-
-    url: str
-    reason: str
-    attempt: int
-    delay: float
-    offset: int
 
 
 @final
@@ -92,7 +74,8 @@ class Attempts:
     """The attempts at one URL.
 
     Failures count in a row: those before the last MiB that arrived are forgotten, so that a large shard survives
-    more of them than a small one.
+    more of them than a small one. Each pause is told to the `webds.observing.observer` of the context in which this is
+    made.
 
     Args:
         patience: how many there are, and how long the pauses.
@@ -105,6 +88,7 @@ class Attempts:
         self._failures = 0
         self._failed_at = 0
         self._stopped = threading.Event()
+        self._observer = observer()  # of those who open now; reading may go on anywhere
 
     @property
     def failures(self) -> int:
@@ -164,6 +148,8 @@ class Attempts:
             retry.delay,
             retry.offset,
         )
+        if self._observer is not None:
+            self._observer.retried(retry)
         if self._patience.on_retry is not None:
             self._patience.on_retry(retry)
 

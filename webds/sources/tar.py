@@ -7,7 +7,7 @@ import functools
 import os
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, BinaryIO, Self, TypeAlias, final
+from typing import Any, BinaryIO, Self, TypeAlias, cast, final
 
 import attrs
 from typing_extensions import override
@@ -15,10 +15,12 @@ from typing_extensions import override
 from webds.abc import Opener, Source
 from webds.errors import UrlError, annotate
 from webds.manifest import ListedShard
+from webds.observing import observed_open
 from webds.redaction import redact
 from webds.sources.urls import listed_shards
 from webds.tar import Duplicates, MissingEnd, ReadStats, base_plus_ext, read_files, read_samples
 from webds.typing import KeyFunction, Sample, T_co
+from webds.verify import Verify, VerifyingReader
 
 __all__ = ["Ahead", "MemberSource", "TarShards", "TarSource", "Urls"]
 
@@ -46,6 +48,11 @@ class TarShards(Source[T_co]):
         through: makes of the opener the one that shards are opened by, such as one with a cache. Manifests and list
             files are not shards, and may change.
         ahead: what reads the next shards while one is being read; None for nothing.
+        verify: ``"size"``: a shard of which a manifest says the size must have it. ``"hash"``: every shard must have
+            the MD5 or SHA-256 that a manifest says, and the size. Both are seen when a shard has been read to its
+            end, without a second read, and are about the file as it is stored, compressed or not; samples that came
+            before have been delivered. For a hash all bytes are read, also those of fields that nobody wants. None
+            compares nothing.
     """
 
     urls: Urls = attrs.field(converter=_kept, repr=lambda urls: redact(repr(urls)))
@@ -56,6 +63,7 @@ class TarShards(Source[T_co]):
     trust_commands: bool = attrs.field(default=False, kw_only=True)
     through: Callable[[Opener], Opener] | None = attrs.field(default=None, kw_only=True)
     ahead: Ahead | None = attrs.field(default=None, kw_only=True)
+    verify: Verify = attrs.field(default="size", validator=attrs.validators.in_(("size", "hash", None)), kw_only=True)
 
     @functools.cached_property
     def _listed(self) -> list[ListedShard]:
@@ -63,15 +71,25 @@ class TarShards(Source[T_co]):
 
     @functools.cached_property
     def _known(self) -> dict[str, ListedShard]:
-        """URL → what a manifest says of it, of those of which one says something."""
+        """URL → what manifests say of it, where they say something."""
         known: dict[str, ListedShard] = {}
         for shard in self._listed:
             if shard != ListedShard(shard.url) and known.setdefault(shard.url, shard) != shard:
                 raise UrlError("the manifests, or two entries of one, contradict each other about it", url=shard.url)
+        for shard in self._listed if self.verify == "hash" else ():
+            if not known.get(shard.url, shard).has_hash:
+                raise _without_hash(shard.url)
         return known
 
     @override
     def shards(self) -> Sequence[str]:
+        """Return the URLs of all shards, always in the same order.
+
+        Raises:
+            UrlError: nothing matches; manifests contradict each other; a hash is to be verified, and there is none.
+        """
+        if self.verify is not None:
+            _ = self._known  # what is wrong with it shows before anything is read
         return [shard.url for shard in self._listed]
 
     def listed(self, shard: str) -> ListedShard:
@@ -110,12 +128,45 @@ class TarShards(Source[T_co]):
             yield attrs.evolve(self.with_shards(shards), opener=opener, through=None, ahead=None)
 
     def open(self, shard: str) -> BinaryIO:
-        """Open a shard; any exception says which."""
+        """Open a shard, to be verified as it is read; any exception says which."""
         try:
-            return self.shard_opener.open(shard)
+            listed = self._to_verify(shard)
+            stream = observed_open(lambda: self.shard_opener.open(shard))
         except Exception as error:
             annotate(error, url=shard, stage="open")
             raise
+        if listed.size is None and not listed.has_hash:
+            return stream
+        expected = VerifyingReader(stream, size=listed.size, md5=listed.md5, sha256=listed.sha256, url=shard)
+        return cast("BinaryIO", expected)
+
+    def _to_verify(self, shard: str) -> ListedShard:
+        """Return what is to be found true of a shard."""
+        listed = self.listed(shard)
+        if self.verify is None:
+            return ListedShard(shard)
+        if self.verify == "size":
+            return ListedShard(shard, size=listed.size)
+        if not listed.has_hash:
+            raise _without_hash(shard)
+        return listed
+
+    def describe(self) -> Sequence[tuple[str, str]]:
+        """Return what `webds.plan.Plan.explain` is to say of it: what is verified."""
+        if self.verify == "hash":
+            return [("verify", "size and hash of every shard; all bytes are read for it, also of what is passed over")]
+        sized = sum(shard.size is not None for shard in self._listed)
+        if not sized or self.verify is None:
+            return []
+        return [("verify", f"the size, which a manifest says of {sized} of the {len(self._listed)} shards")]
+
+
+def _without_hash(shard: str) -> UrlError:
+    return UrlError(
+        'verify="hash" wants the hash of every shard, and no manifest says one of this; '
+        'give the URL of a manifest with md5sum or sha256 for each, or verify="size"',
+        url=shard,
+    )
 
 
 @final

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from webds.abc import Decoder
 from webds.errors import EmptyDatasetError
+from webds.metrics import Meter
 from webds.order import EpochClock, Turn
 from webds.policy import Guard, Policy
 from webds.typing import UNREAD, Origin, Place
@@ -58,6 +59,7 @@ class Run:
         clock: where workers add up what they dropped.
         passes: of each enclosing repetition, which pass this is.
         checks_empty: whether it is an error when everything is dropped.
+        meter: measures where the time goes; None where nobody asked for it.
         watchers: called when a repetition has gone through everything before it for the first time, and all
             that came of it has left the stages in between.
     """
@@ -68,6 +70,7 @@ class Run:
     clock: EpochClock | None = None
     passes: tuple[int, ...] = ()
     checks_empty: bool = True
+    meter: Meter | None = None
     watchers: tuple[Callable[[], None], ...] = ()
 
     def watched_by(self, *watchers: Callable[[], None]) -> Run:

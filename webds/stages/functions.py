@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Final, final
 
 import attrs
 from typing_extensions import override
@@ -11,7 +11,10 @@ from typing_extensions import override
 from webds.errors import FieldError, annotate
 from webds.stages.base import DROP, EachStage, Fields, Item, Labels, Run, Stage, Upstream, fields_there
 
-__all__ = ["Filter", "Map", "MapDict", "MapTuple", "Pipe", "name_of"]
+__all__ = ["AFTER_PIPE", "Filter", "Map", "MapDict", "MapTuple", "Pipe", "name_of"]
+
+AFTER_PIPE: Final = "after pipe "
+"""Stands for the URL in the origins of what comes out of `Pipe`, before the name of its function."""
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -190,7 +193,7 @@ class Pipe(Stage):
 
     @override
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
-        where = f"after pipe {name_of(self.stage)}"
+        where = f"{AFTER_PIPE}{name_of(self.stage)}"
         last: list[Any] = [None]
 
         passing: list[Exception] = []

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from webds.errors import OpenError
-from webds.openers.verify import VerifyingReader
+from webds.verify import VerifyingReader
 
 DATA = bytes(range(256)) * 9000
 MD5 = hashlib.md5(DATA).hexdigest()

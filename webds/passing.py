@@ -1,0 +1,94 @@
+"""Streams that pass on another one, and see what passes."""
+
+from __future__ import annotations
+
+import io
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import BinaryIO, Final
+
+from typing_extensions import Buffer, override
+
+__all__ = ["PassingReader"]
+
+_PIECE: Final = 1 << 20
+
+
+class PassingReader(io.BufferedIOBase):
+    """A binary stream for reading that passes on another one, from where that stands, and closes it with itself.
+
+    A read of a given size may return fewer bytes than asked for, as one of a raw stream may; none at the end only.
+
+    Args:
+        stream: what is passed on.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        # `read` of a buffered stream waits for all it is asked for, and if its source fails, what came is lost.
+        self._read = stream.read1 if isinstance(stream, io.BufferedReader) else stream.read
+        try:
+            self._start = stream.tell() if stream.seekable() else None
+        except (AttributeError, OSError, ValueError):  # somebody's stream that has `read` and no more
+            self._start = None
+
+    @abstractmethod
+    def passed(self, read: Callable[[int], bytes], size: int) -> bytes:
+        """Call ``read`` with ``size``, once, and return what it returned."""
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def seekable(self) -> bool:
+        return self._start is not None
+
+    @override
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._stream.seek(offset, whence)
+
+    @override
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    @override
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:
+            parts: list[bytes] = []
+            while part := self.read(_PIECE):
+                parts.append(part)
+            return b"".join(parts)
+        self._check_open()
+        return self.passed(self._read, size)
+
+    @override
+    def read1(self, size: int = -1, /) -> bytes:
+        self._check_open()
+        return self.passed(getattr(self._stream, "read1", self._read), _PIECE if size < 0 else size)
+
+    @override
+    def readinto(self, buffer: Buffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    @override
+    def readinto1(self, buffer: Buffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self.read1(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    @override
+    def close(self) -> None:
+        if not self.closed:
+            try:
+                self._stream.close()
+            finally:
+                super().close()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("read of a closed stream")
