@@ -129,7 +129,7 @@ class WebDataset(BaseDataset[ValueT_co]):
         if verbose and isinstance(plan.source, TarShards):
             # What the URLs stand for was found out by the opener itself, which may know more than to open one.
             shards = plan.source.shards()
-            logging_source = attrs.evolve(plan.source, opener=_LoggingOpener(plan.source.opener)).with_shards(shards)
+            logging_source = plan.source.with_shards(shards, _LoggingOpener(plan.source.opener))
             plan = attrs.evolve(plan, source=logging_source)
         if shuffle < 0:
             raise ValueError(f"shuffle={shuffle}: expected a number from 0")

@@ -102,7 +102,7 @@ def _line(entry: Mapping[str, object]) -> bytes:
 def _line_of_loss(loss: Loss) -> bytes:
     entry = {
         "epoch": loss.epoch,
-        "stage": loss.stage,
+        "stage": _short(loss.stage),
         "url": _short(loss.url),
         "key": _short(loss.key),
         "ordinal": loss.ordinal,

@@ -22,7 +22,7 @@ __all__ = ["CONSUMER", "FIRST_STAGE", "IO", "SOURCE", "Meter", "Metrics"]
 V = TypeVar("V")
 
 CONSUMER: Final = 0
-"""The row of whoever iterates: the values that it got, and the time until it asked for the next."""
+"""The row of whoever iterates: the time until it asked for the next value."""
 
 IO: Final = 1
 """The row of opening and reading streams; its values are bytes."""

@@ -65,8 +65,8 @@ class Stats:
             return cls(*lost)
         rows = metrics.rows()
         named = [(IO, "io"), (SOURCE, "read"), *enumerate(_numbered(names), FIRST_STAGE)]
-        consumed, seconds = rows[CONSUMER]
-        return cls(*lost, [StageTime(name, *rows[row]) for row, name in named], consumed, seconds)
+        stages = [StageTime(name, *rows[row]) for row, name in named]
+        return cls(*lost, stages, stages[-1].values, rows[CONSUMER][1])
 
     @property
     def cut_short(self) -> list[Loss]:
@@ -99,11 +99,11 @@ class Stats:
         rows = [(stage.name, stage.values, stage.seconds) for stage in self.stages]
         rows.append(("consumer", self.consumed, self.consumer_seconds))
         width = max(len(name) for name, _, _ in rows)
-        lines.append(f"{'stage':<{width}} {'values':>12} {'seconds':>10} {'share':>6}")
+        lines.append(f"{'stage':<{width}} {'values':>20} {'seconds':>10} {'share':>6}")
         for name, values, seconds in rows:
             share = seconds / total if total else 0.0
-            unit = " bytes" if name == "io" else ""
-            lines.append(f"{name:<{width}} {values:>12} {seconds:>10.3f} {share:>6.1%}{unit}")
+            count = f"{values:,} bytes" if name == "io" else f"{values:,}"
+            lines.append(f"{name:<{width}} {count:>20} {seconds:>10.3f} {share:>6.1%}")
         if self.consumer_seconds > self.slowest.seconds:
             return "\n".join(
                 [*lines, f"the consumer is slower than any stage; the slowest of these: {self.slowest.name}"]

@@ -100,10 +100,13 @@ class TarShards(Source[T_co]):
         """
         return self._known.get(shard) or ListedShard(shard)
 
-    def with_shards(self, urls: Sequence[str]) -> Self:
-        """Return the source with these shards, taken as they are. What is known of them already still holds."""
+    def with_shards(self, urls: Sequence[str], opener: Opener | None = None) -> Self:
+        """Return the source with these shards, taken as they are, and perhaps another opener for them.
+
+        What is known of the shards already still holds.
+        """
         known = self._known if "_listed" in self.__dict__ else {}
-        source = attrs.evolve(self, urls=list(urls))
+        source = attrs.evolve(self, urls=list(urls), opener=opener or self.opener)
         listed = [known.get(url) or ListedShard(url) for url in urls]
         object.__setattr__(source, "_listed", listed)  # what it would be expanded to
         return source

@@ -1,0 +1,207 @@
+"""Where the time goes: the same values, told apart by stage, over all workers; and nothing where nobody asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from in_workers import fails_on_three, is_odd, label, pairs_of
+from shards import numbered_shards
+from webserver import Exchange, WebServer, serving
+
+import webds
+from webds import metrics
+from webds.metrics import FIRST_STAGE, Metrics
+from webds.stats import StageTime, Stats
+
+
+@pytest.fixture
+def urls(tmp_path: Path) -> list[str]:
+    return numbered_shards(tmp_path, shards=4, samples=5)
+
+
+def _chain(urls: list[str]) -> webds.DatasetBuilder[Any]:
+    return webds.DatasetBuilder(urls).shuffle(4).map(label).filter(is_odd).map(abs).batch(3)
+
+
+def _values(stats: Stats) -> dict[str, int]:
+    return {stage.name: stage.values for stage in stats.stages}
+
+
+def test_it_counts_what_leaves_each_stage(urls: list[str]) -> None:
+    dataset = _chain(urls).measure().build()
+    assert [batch.tolist() for batch in dataset] == [batch.tolist() for batch in _chain(urls).build()]
+    stats = dataset.stats()
+    size = sum(Path(url).stat().st_size for url in urls)
+    assert _values(stats) == {
+        "io": size, "read": 20, "shuffle": 20, "map 1": 20, "filter": 10, "map 2": 10, "batch": 4,
+    }  # fmt: skip
+    assert (stats.samples, stats.bytes_read, stats.consumed) == (20, size, 4)
+    assert all(stage.seconds > 0 for stage in stats.stages)
+    assert stats.consumer_seconds > 0
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_add_up(urls: list[str], method: str) -> None:
+    builder = webds.DatasetBuilder(urls).map(label).measure()
+    dataset = builder.build()
+    loader = webds.Loader(dataset, num_workers=2, multiprocessing_context=method)
+    for epochs in (1, 2):
+        assert sorted(loader) == list(range(20))
+        assert _values(dataset.stats())["map"] == 20 * epochs
+
+
+def _slow(value: Any) -> Any:
+    until = time.perf_counter() + 0.002
+    while time.perf_counter() < until:
+        pass
+    return value
+
+
+@pytest.mark.parametrize(
+    ("name", "chain"),
+    [
+        ("map 2", lambda b: b.map(label).map(_slow).map(abs)),
+        ("filter", lambda b: b.map(label).filter(_slow)),
+        ("decode", lambda b: b.with_decoder("cls", _slow).decode(threads=2).to_tuple("cls")),
+        ("batch", lambda b: b.map(label).batch(1, collate=_slow)),
+        ("pipe", lambda b: b.pipe(lambda samples: map(_slow, samples)).map(len)),
+    ],
+)
+def test_the_slowest_stage_is_named(urls: list[str], name: str, chain: Any) -> None:
+    dataset = chain(webds.DatasetBuilder(urls)).measure().build()
+    list(dataset)
+    slowest = dataset.stats().slowest
+    assert slowest is not None
+    assert slowest.name == name
+    assert f"the slowest stage: {name}" in str(dataset.stats())
+
+
+def test_a_slow_consumer_is_told_from_a_slow_stage(urls: list[str]) -> None:
+    dataset = webds.DatasetBuilder(urls).map(label).measure().build()
+    for value in dataset:
+        _slow(value)
+    stats = dataset.stats()
+    assert stats.consumer_seconds >= 0.04
+    assert "the consumer is slower than any stage" in str(stats)
+
+
+def test_a_slow_server_is_io(urls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    data = Path(urls[0]).read_bytes()
+
+    def slow(exchange: Exchange) -> None:
+        _slow(None)
+        exchange.reply(data)
+
+    with serving() as web:
+        web.routes["/a.tar"] = slow
+        dataset = webds.DatasetBuilder([web.url("/a.tar")] * 10).map(label).measure().build()
+        assert len(list(dataset)) == 50
+    slowest = dataset.stats().slowest
+    assert slowest is not None
+    assert slowest.name == "io"
+
+
+def test_what_a_pass_drops_and_repeats_is_the_same(urls: list[str]) -> None:
+    def none(value: int) -> bool:
+        return False
+
+    builder = webds.DatasetBuilder(urls).map(label)
+    for chain in (
+        lambda b: b.filter(none),
+        lambda b: b.repeat(2).map(abs).filter(none),
+        lambda b: b.filter(none).map(abs),
+    ):
+        for chosen in (chain(builder), chain(builder.measure())):
+            with pytest.raises(webds.EmptyDatasetError, match="dropped all 20"):
+                list(chosen.build())
+    assert list(builder.repeat(3).measure().build()) == list(builder.repeat(3).build())
+    assert list(builder.pipe(pairs_of).take(3).measure().build()) == list(builder.pipe(pairs_of).take(3).build())
+
+
+def test_errors_are_located_and_counted_as_without(urls: list[str]) -> None:
+    builder = webds.DatasetBuilder(urls, on_error="skip").map(label).map(fails_on_three).map(abs)
+    datasets = [builder.build(), builder.measure().build()]
+    for dataset in datasets:
+        list(dataset)
+    assert datasets[0].stats().losses == datasets[1].stats().losses
+    assert _values(datasets[1].stats())["map 2"] == 19
+
+
+def test_what_was_left_early_is_counted_too(urls: list[str]) -> None:
+    dataset = webds.DatasetBuilder(urls).map(label).measure().build()
+    for value in dataset:
+        if value == 6:
+            break
+    del value
+    assert _values(dataset.stats())["map"] == 7
+
+
+def test_sums_are_handed_on_now_and_then(urls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "_FLUSH", 10)
+    dataset = webds.DatasetBuilder(urls).map(label).measure().build()
+    values = iter(dataset)
+    seen: set[int] = set()
+    for _ in range(19):
+        next(values)
+        seen.add(dataset.stats().samples)
+    assert seen == {0, 10}
+
+
+def test_no_value_is_held_by_what_measures() -> None:
+    class Value:
+        alive = 0
+
+        def __init__(self, _: object) -> None:
+            Value.alive += 1
+
+        def __del__(self) -> None:
+            Value.alive -= 1
+
+    meter = Metrics(1).meter()
+    timed = meter.timed(FIRST_STAGE, map(Value, range(3)))
+    for _ in range(3):
+        next(timed)
+        assert Value.alive == 0
+
+
+def test_without_asking_there_are_no_numbers(urls: list[str]) -> None:
+    dataset = webds.DatasetBuilder(urls).map(label).build()
+    list(dataset)
+    stats = dataset.stats()
+    assert (stats.stages, stats.slowest, stats.samples, stats.bytes_read) == ([], None, 0, 0)
+    assert ".measure()" in str(stats)
+
+
+def test_off_is_the_same_path_as_ever(urls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> Iterator[Any]:
+        pytest.fail("measures")
+
+    for name in ("switch", "timed", "opened", "flush"):
+        monkeypatch.setattr(metrics.Meter, name, refuse)
+    assert len(list(webds.DatasetBuilder(urls).map(label).map(abs).build())) == 20
+    monkeypatch.undo()
+
+
+def test_the_table() -> None:
+    loss = webds.Loss("decode", "a.tar", "1", None, "x")
+    cut = webds.Loss("read", "a.tar", None, None, "x", action="cut short")
+    stages = [StageTime("io", 2048, 1.0), StageTime("read", 20, 0.5), StageTime("decode", 19, 6.5)]
+    retry = webds.Retry("http://h/a.tar", "503", 2, 0.5, 0)
+    stats = Stats([loss, cut], {"decode": {"a.tar": 1}, "read": {"a.tar": 1}}, [retry], stages, 19, 2.0)
+    assert str(stats).splitlines() == [
+        "2 errors were let pass, 1 of them cut a shard short; 1 retries",
+        "  decode: 1",
+        "  read: 1",
+        "stage                  values    seconds  share",
+        "io                2,048 bytes      1.000  10.0%",
+        "read                       20      0.500   5.0%",
+        "decode                     19      6.500  65.0%",
+        "consumer                   19      2.000  20.0%",
+        "the slowest stage: decode",
+    ]
+    assert stats.cut_short == [cut]
