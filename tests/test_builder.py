@@ -569,6 +569,51 @@ def test_prefetch_max_bytes_bounds_what_is_read_early(urls: list[str]) -> None:
         builder.prefetch(max_bytes=3)
 
 
+def test_on_error_max_fraction_is_the_part_that_may_fail(numbers: webds.DatasetBuilder[int]) -> None:
+    failing = numbers.map(lambda n: 1 // (n % 5))
+    assert len(list(failing.on_error("skip", max_fraction=0.2).build())) == 16
+    with pytest.raises(ErrorBudgetError, match=r"4 errors in 20 samples of this iteration, and max_fraction=0\.19"):
+        list(failing.on_error("skip", max_fraction=0.19).build())
+    for wrong in (0, 1, -0.1):
+        with pytest.raises(ValueError, match="max_fraction"):
+            failing.on_error("skip", max_fraction=wrong)
+
+
+def test_on_error_ledger_is_the_file_that_it_is_written_down_in(
+    numbers: webds.DatasetBuilder[int], tmp_path: Path
+) -> None:
+    path = tmp_path / "skipped.jsonl"
+    failing = numbers.map(lambda n: 1 // (n % 5)).on_error("skip", ledger=path)
+    assert not path.exists()
+    list(failing.build())
+    assert path.read_text().count('"error": "ZeroDivisionError') == 4
+    assert f"written down in {path}" in failing.explain()
+    with pytest.raises(webds.WriteError, match="cannot be written"):
+        failing.on_error("skip", ledger=tmp_path / "absent" / "x.jsonl").build()
+
+
+def test_measure_says_where_the_time_goes(numbers: webds.DatasetBuilder[int]) -> None:
+    dataset = numbers.measure().build()
+    assert list(dataset) == list(numbers.build())
+    assert dataset.stats().samples == 20
+    assert "measure" in dataset.explain()
+    assert numbers.build().stats().stages == []
+
+
+def test_verify_is_what_must_be_as_a_manifest_says(urls: list[str], tmp_path: Path) -> None:
+    manifest = tmp_path / "x.json"
+    entry = {"url": urls[0], "filesize": Path(urls[0]).stat().st_size, "md5sum": "0" * 32}
+    manifest.write_text(json.dumps({"__kind__": "wids-shard-index-v1", "shardlist": [entry]}))
+    assert len(_keys(webds.DatasetBuilder(manifest))) == len(_keys(webds.DatasetBuilder(manifest, verify=None))) == 5
+    with pytest.raises(OpenError, match="the md5 of its"):
+        _keys(webds.DatasetBuilder(manifest, verify="hash"))
+    manifest.write_text(manifest.read_text().replace('"filesize": ', '"filesize": 1'))
+    with pytest.raises(OpenError, match="were expected"):
+        _keys(webds.DatasetBuilder(manifest, verify="size"))
+    with pytest.raises(TypeError, match="verify"):
+        webds.DatasetBuilder(webds.MemorySource([1]), verify="hash")  # type: ignore[call-overload]
+
+
 def test_with_opener_scheme_and_opener_add_to_the_default(urls: list[str]) -> None:
     content = tar_bytes([("a.cls", b"1")])
     builder: Raw = webds.DatasetBuilder([urls[0], "mine://x"])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from in_workers import fails_on_three, is_odd, label, pairs_of
 from shards import numbered_shards
-from webserver import Exchange, WebServer, serving
+from webserver import Exchange, serving
 
 import webds
 from webds import metrics
@@ -54,47 +53,63 @@ def test_workers_add_up(urls: list[str], method: str) -> None:
         assert _values(dataset.stats())["map"] == 20 * epochs
 
 
-def _slow(value: Any) -> Any:
-    until = time.perf_counter() + 0.002
-    while time.perf_counter() < until:
-        pass
-    return value
+class Clock:
+    """The clock that is measured by: it goes on by a microsecond when it is looked at, and by 50 ms in `slow`."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def look(self) -> int:
+        self.now += 1000
+        return self.now
+
+    def slow(self, value: Any) -> Any:
+        self.now += 50_000_000
+        return value
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(metrics, "perf_counter_ns", clock.look)
+    return clock
 
 
 @pytest.mark.parametrize(
     ("name", "chain"),
     [
-        ("map 2", lambda b: b.map(label).map(_slow).map(abs)),
-        ("filter", lambda b: b.map(label).filter(_slow)),
-        ("decode", lambda b: b.with_decoder("cls", _slow).decode(threads=2).to_tuple("cls")),
-        ("batch", lambda b: b.map(label).batch(1, collate=_slow)),
-        ("pipe", lambda b: b.pipe(lambda samples: map(_slow, samples)).map(len)),
+        ("map 2", lambda b, slow: b.map(label).map(slow).map(abs)),
+        ("filter", lambda b, slow: b.map(label).filter(lambda value: slow(True))),
+        ("decode", lambda b, slow: b.with_decoder("cls", slow).decode().to_tuple("cls")),
+        ("batch", lambda b, slow: b.map(label).batch(1, collate=slow)),
+        ("pipe", lambda b, slow: b.pipe(lambda samples: map(slow, samples)).map(len)),
     ],
 )
-def test_the_slowest_stage_is_named(urls: list[str], name: str, chain: Any) -> None:
-    dataset = chain(webds.DatasetBuilder(urls)).measure().build()
+def test_the_slowest_stage_is_named(urls: list[str], clock: Clock, name: str, chain: Any) -> None:
+    dataset = chain(webds.DatasetBuilder(urls), clock.slow).measure().build()
     list(dataset)
     slowest = dataset.stats().slowest
     assert slowest is not None
     assert slowest.name == name
+    assert slowest.seconds == pytest.approx(1.0, abs=0.01), "20 times 50 ms"
     assert f"the slowest stage: {name}" in str(dataset.stats())
 
 
-def test_a_slow_consumer_is_told_from_a_slow_stage(urls: list[str]) -> None:
+def test_a_slow_consumer_is_told_from_a_slow_stage(urls: list[str], clock: Clock) -> None:
     dataset = webds.DatasetBuilder(urls).map(label).measure().build()
     for value in dataset:
-        _slow(value)
+        clock.slow(value)
     stats = dataset.stats()
-    assert stats.consumer_seconds >= 0.04
+    assert stats.consumer_seconds == pytest.approx(1.0, abs=0.01)
     assert "the consumer is slower than any stage" in str(stats)
 
 
-def test_a_slow_server_is_io(urls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_server_is_io(urls: list[str], clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
     data = Path(urls[0]).read_bytes()
 
     def slow(exchange: Exchange) -> None:
-        _slow(None)
+        clock.slow(None)
         exchange.reply(data)
 
     with serving() as web:
@@ -104,6 +119,7 @@ def test_a_slow_server_is_io(urls: list[str], monkeypatch: pytest.MonkeyPatch) -
     slowest = dataset.stats().slowest
     assert slowest is not None
     assert slowest.name == "io"
+    assert slowest.seconds == pytest.approx(0.5, abs=0.01)
 
 
 def test_what_a_pass_drops_and_repeats_is_the_same(urls: list[str]) -> None:
@@ -111,11 +127,12 @@ def test_what_a_pass_drops_and_repeats_is_the_same(urls: list[str]) -> None:
         return False
 
     builder = webds.DatasetBuilder(urls).map(label)
-    for chain in (
+    chains: list[Callable[[webds.DatasetBuilder[int]], webds.DatasetBuilder[int]]] = [
         lambda b: b.filter(none),
         lambda b: b.repeat(2).map(abs).filter(none),
         lambda b: b.filter(none).map(abs),
-    ):
+    ]
+    for chain in chains:
         for chosen in (chain(builder), chain(builder.measure())):
             with pytest.raises(webds.EmptyDatasetError, match="dropped all 20"):
                 list(chosen.build())

@@ -27,6 +27,7 @@ BUILDER = {
         "on_error": "test_on_error_of_the_constructor_is_the_policy",
         "missing_end": "test_missing_end_accepts_an_archive_without_end_blocks",
         "duplicates": "test_duplicates_says_what_becomes_of_a_field_that_comes_twice",
+        "verify": "test_verify_is_what_must_be_as_a_manifest_says",
     },
     "of": {"plan": "test_of_wraps_a_plan"},
     "split": {"splitter": "test_split_says_who_reads_which_shards"},
@@ -66,6 +67,8 @@ BUILDER = {
     "on_error": {
         "policy": "test_on_error_policy_holds_for_the_whole_chain",
         "max_errors": "test_on_error_max_errors_is_the_budget",
+        "max_fraction": "test_on_error_max_fraction_is_the_part_that_may_fail",
+        "ledger": "test_on_error_ledger_is_the_file_that_it_is_written_down_in",
     },
     "cache": {
         "directory": "test_cache_directory_is_where_copies_are",
@@ -77,6 +80,7 @@ BUILDER = {
         "shards": "test_prefetch_shards_is_how_many_are_opened_early",
         "max_bytes": "test_prefetch_max_bytes_bounds_what_is_read_early",
     },
+    "measure": {},
     "with_opener": {
         "scheme": "test_with_opener_scheme_and_opener_add_to_the_default",
         "opener": "test_with_opener_scheme_and_opener_add_to_the_default",
@@ -174,6 +178,13 @@ TARITERATOR = {
 }
 
 
+REPLAY = {
+    "ledger": "test_replaying.py::test_each_comes_once_and_each_shard_is_read_once",
+    "dataset": "test_replaying.py::test_the_ledger_keeps_no_secret_and_the_dataset_has_it",
+    "opener": "test_replaying.py::test_each_comes_once_and_each_shard_is_read_once",
+}
+
+
 def _parameters(function: Callable[..., Any]) -> set[str]:
     return {name for name in inspect.signature(function).parameters if name != "self"}
 
@@ -202,6 +213,10 @@ def test_37_every_parameter_of_the_older_front_doors_is_in_the_table() -> None:
     assert set(TARITERATOR) == _parameters(webds.tariterator)
 
 
+def test_37_every_parameter_of_replay_is_in_the_table() -> None:
+    assert set(REPLAY) == _parameters(webds.replay)
+
+
 def test_37_every_parameter_of_the_loader_is_in_the_table() -> None:
     assert set(LOADER) == _parameters(webds.Loader.__init__)
 
@@ -221,7 +236,7 @@ def _tests(file: str) -> set[str]:
 
 def test_37_every_test_of_the_table_is_there() -> None:
     flat = [test for table in DATASET.values() for test in table.values()]
-    flat += [*WEBDATASET.values(), *LOADER.values(), *TARITERATOR.values()]
+    flat += [*WEBDATASET.values(), *LOADER.values(), *TARITERATOR.values(), *REPLAY.values()]
     flat += [f"test_builder.py::{test}" for table in BUILDER.values() for test in table.values()]
     files: dict[str, set[str]] = {}
     for test in flat:

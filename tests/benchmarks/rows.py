@@ -172,6 +172,13 @@ ROWS: Final = (
         (Ratio("quicker than in turn", "webds, nothing ahead", 1.1, "beyond", subject="webds, 2 shards ahead"),),
     ),
     Row(
+        "measured",
+        "100 B text + class through four stages that do nothing, not measured and measured",
+        "tiny",
+        (raw.webds_stages, raw.webds_measuring),
+        (Ratio("0.3 of the speed of not measuring", "webds", 0.3, subject="webds, measuring"),),
+    ),
+    Row(
         "decode-pillow",
         "decode rgb8, 500x375 jpg, Pillow only",
         "decode",

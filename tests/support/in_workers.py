@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -21,6 +22,7 @@ __all__ = [
     "fails",
     "fails_on_three",
     "is_odd",
+    "kill_worker_at_fifty",
     "label",
     "numbers_of",
     "open_files_and",
@@ -106,6 +108,13 @@ def fails_on_three(value: Any) -> Any:
     if (label(value) if isinstance(value, dict) else value) == 3:
         raise ArithmeticError("three is too much")
     return value
+
+
+def kill_worker_at_fifty(number: int) -> int:
+    """Raise for every number; at 50, the process is killed."""
+    if number == 50:
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise ArithmeticError(f"not {number}")
 
 
 def open_files_and(value: Any) -> tuple[int, Any]:

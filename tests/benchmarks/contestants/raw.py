@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -21,6 +22,8 @@ __all__ = [
     "spdl",
     "webdataset",
     "webds",
+    "webds_measuring",
+    "webds_stages",
     "zlib_alone",
 ]
 
@@ -34,6 +37,14 @@ def _open_webds(job: Job) -> Iterable[Any]:
     import webds
 
     return webds.DatasetBuilder(list(job.shards)).build()
+
+
+def _open_stages(job: Job, *, measured: bool = False) -> Iterable[Any]:
+    """Four stages that do almost nothing, so that what counts is what is done around them."""
+    import webds
+
+    builder = webds.DatasetBuilder(list(job.shards)).filter(bool).map(dict).filter(bool).map(dict)
+    return (builder.measure() if measured else builder).build()
 
 
 def _open_webdataset(job: Job) -> Iterable[Any]:
@@ -163,6 +174,8 @@ def _labels_webdataset_selecting(job: Job) -> Iterable[Any]:
 
 
 webds = Reader("webds", _open_webds, _fields)
+webds_stages = Reader("webds", _open_stages, _fields)
+webds_measuring = Reader("webds, measuring", functools.partial(_open_stages, measured=True), _fields)
 webdataset = Reader("webdataset", _open_webdataset, _fields, needs=("webdataset",))
 dali = Reader("DALI", _open_dali, lambda sample: [memoryview(value) for value in sample], needs=("nvidia.dali",))
 datasets = Reader("datasets", _open_datasets, _contents_of_datasets, needs=("datasets",))

@@ -36,6 +36,21 @@ def telling(dataset: webds.Dataset[int]) -> None:
     loss = stats.losses[0]
     assert_type((loss.stage, loss.error), tuple[str, str])
     assert_type((loss.url, loss.key, loss.field), tuple[str | None, str | None, str | None])
+    assert_type((loss.ordinal, loss.epoch), tuple[int | None, int])
+    assert_type(stats.retries, list[webds.Retry])
+    assert_type(stats.cut_short, list[webds.Loss])
+    assert_type(stats.slowest, webds.StageTime | None)
+    assert_type([(stage.name, stage.values, stage.seconds) for stage in stats.stages], list[tuple[str, int, float]])
+
+
+def replaying(builder: webds.DatasetBuilder[int], dataset: webds.Dataset[str]) -> None:
+    measured = builder.on_error("skip", max_fraction=0.1, ledger="skipped.jsonl").measure()
+    assert_type(measured, webds.DatasetBuilder[int])
+    assert_type(webds.replay("skipped.jsonl"), webds.Replay[webds.Sample])
+    assert_type(webds.replay(dataset.stats().losses, dataset), webds.Replay[webds.Sample])
+    replayed = webds.replay("skipped.jsonl", webds.MemorySource([1, 2]))
+    assert_type(next(iter(replayed)), int)
+    assert_type(replayed.without_sample, list[webds.Loss])
 
 
 def seed_worker(worker: int) -> None:
