@@ -151,10 +151,9 @@ def test_errors_are_located_and_counted_as_without(urls: list[str]) -> None:
 
 def test_what_was_left_early_is_counted_too(urls: list[str]) -> None:
     dataset = webds.DatasetBuilder(urls).map(label).measure().build()
-    for value in dataset:
-        if value == 6:
-            break
-    del value
+    values = iter(dataset)
+    assert [next(values) for _ in range(7)] == list(range(7))
+    del values
     assert _values(dataset.stats())["map"] == 7
 
 

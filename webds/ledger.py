@@ -16,7 +16,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, TypeAlias, cast, final
+from typing import Any, Final, Literal, TypeAlias, final
 
 import attrs
 
@@ -34,7 +34,7 @@ Action: TypeAlias = Literal["skipped", "cut short", "stopped"]
 """What came of an error: the sample, or the shard that could not be opened, was left out; the rest of the shard was
 lost; or it ended the iteration."""
 
-_ACTIONS: Final = ("skipped", "cut short", "stopped")
+_ACTIONS: Final[dict[str, Action]] = {"skipped": "skipped", "cut short": "cut short", "stopped": "stopped"}
 _RETRIED: Final = "retried"
 _MAX_LINE: Final = 1 << 20
 _MAX_TEXT: Final = 1 << 12  # characters of an error's text, or of a name, that are written down
@@ -161,17 +161,16 @@ def _parsed(line: bytes) -> Loss | Retry:
     if not isinstance(entry, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004  # all of a line's faults are one kind
     action = entry.get("action")
-    types = _RETRY_TYPES if action == _RETRIED else _LOSS_TYPES
-    if action != _RETRIED and action not in _ACTIONS:
+    known = _ACTIONS.get(action) if isinstance(action, str) else None
+    types = _RETRY_TYPES if known is None else _LOSS_TYPES
+    if known is None and action != _RETRIED:
         raise ValueError("it has no action that is known")
     for name, kinds in types.items():
         value = entry.get(name, ...)
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise ValueError(f"its {name} is missing, or none")  # noqa: TRY004  # the same
     values = {name: entry[name] for name in types}
-    if action == _RETRIED:
-        return Retry(reason=values.pop("error"), **values)
-    return Loss(**values, action=cast("Action", action))
+    return Retry(reason=values.pop("error"), **values) if known is None else Loss(**values, action=known)
 
 
 def read_ledger(path: str | os.PathLike[str]) -> Iterator[Loss | Retry]:

@@ -136,7 +136,7 @@ class Replay(Generic[ValueT_co]):
             samples = iter(self._source.read(shard))
         try:
             for ordinal, sample in enumerate(samples):
-                if wanted.take(ordinal, sample.get("__key__") if isinstance(sample, dict) else None):
+                if wanted.take(ordinal, _key(sample)):
                     yield sample
                     if not wanted.left():
                         return
@@ -200,6 +200,10 @@ def replay(
     if isinstance(dataset, BaseDataset):
         dataset = dataset.builder
     return Replay(entries, dataset if isinstance(dataset, Source) else dataset.plan.source)
+
+
+def _key(sample: Any) -> object:
+    return sample.get("__key__") if isinstance(sample, dict) else None
 
 
 def _names_sample(loss: Loss) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from in_workers import label
+from in_workers import label, warns_and_fails
 from shards import numbered_shards
 
 import webds
@@ -80,3 +80,26 @@ def test_27_nothing_sleeps(urls: list[str], policy: Any, monkeypatch: pytest.Mon
         warnings.simplefilter("ignore")
         assert list(dataset) == []
     assert len(dataset.stats().losses) == (1 if policy == "stop" else 1201)
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_27_nothing_sleeps_to_write_a_ledger_or_to_measure(
+    urls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: bool
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail(f"sleeps {seconds} s"))
+    ledger = tmp_path / "skipped.jsonl"
+    builder = webds.DatasetBuilder(["missing.tar", *urls]).decode().to_tuple("cls", "absent")
+    builder = builder.on_error("skip", max_errors=2000, ledger=ledger)
+    dataset = (builder.measure() if measured else builder).build()
+    assert list(dataset) == []
+    assert len(ledger.read_text().splitlines()) == len(dataset.stats().losses) == 1201
+
+
+def test_27_each_worker_shows_a_few(urls: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """The warnings of a worker go to its standard error."""
+    builder = webds.DatasetBuilder(urls, on_error="warn").map(label).map(warns_and_fails)
+    dataset = builder.build()
+    assert list(webds.Loader(dataset, num_workers=2, multiprocessing_context="spawn")) == []
+    shown = capfd.readouterr().err.count("webds left out a sample")
+    assert 2 * 3 <= shown <= 2 * 10, "of 600 each"
+    assert len(dataset.stats().losses) == 1200

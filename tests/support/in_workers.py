@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -29,6 +30,7 @@ __all__ = [
     "pairs_of",
     "refuse_seven",
     "refuse_url",
+    "warns_and_fails",
     "with_place",
 ]
 
@@ -114,6 +116,12 @@ def kill_worker_at_fifty(number: int) -> int:
     """Raise for every number; at 50, the process is killed."""
     if number == 50:
         os.kill(os.getpid(), signal.SIGKILL)
+    raise ArithmeticError(f"not {number}")
+
+
+def warns_and_fails(number: int) -> int:
+    """Raise for every number, in a process that shows every warning."""
+    warnings.simplefilter("always")
     raise ArithmeticError(f"not {number}")
 
 
