@@ -296,7 +296,7 @@ class Plan:
         if isinstance(self.source, DescribedSource):
             rows += self.source.describe()
         rows += [(stage.name, stage.describe()) for stage in self.stages]
-        rows.append(("on error", self.policy.describe()))
+        rows.append(("on error", name_of(self.policy.handler) + self.policy.limits()))
         if self.measured:
             rows.append(("measure", "values and seconds of each stage, each in a loop of its own"))
         return "\n".join(f"{name:<10} {text}" for name, text in rows)

@@ -141,12 +141,11 @@ class Policy:
         """Whether every error is raised, so that nothing needs to be counted."""
         return self.handler is reraise_exception
 
-    def describe(self) -> str:
-        """Say in one line what becomes of errors."""
-        name = getattr(self.handler, "__name__", type(self.handler).__name__)
+    def limits(self) -> str:
+        """Say, behind the name of the handler, how often it is asked, and where that is written down."""
         budget = "" if self.max_errors is None else f", at most {self.max_errors} times"
         budget += "" if self.max_fraction is None else f", for at most {self.max_fraction:.4g} of the samples"
-        return f"{name}{budget}" + ("" if self.ledger is None else f"; written down in {self.ledger}")
+        return budget + ("" if self.ledger is None else f"; written down in {self.ledger}")
 
 
 def _samples(origin: Origin) -> list[Origin]:
