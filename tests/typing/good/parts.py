@@ -37,6 +37,8 @@ def tars(opener: webds.Opener) -> None:
     assert_type(source.with_shards(["x-0.tar"]), webds.TarSource)
     with source.reading(["x-0.tar"]) as ahead:
         assert_type(ahead, webds.TarSource)
+    assert_type(source.listed("x-0.tar").size, int | None)
+    assert_type(source.describe(), Sequence[tuple[str, str]])
     source.read_on("x-0.tar", on_error=webds.warn_and_continue)
 
 
@@ -149,6 +151,7 @@ def policies() -> None:
     policy = webds.Policy(webds.ignore_and_continue, max_errors=3)
     assert_type(policy.max_errors, int | None)
     assert_type(policy.raises, bool)
+    assert_type(policy.limits(), str)
     assert_type(policy.handler(ValueError()), bool)
 
 
