@@ -6,6 +6,7 @@
     ├── TarFormatError              an archive that is damaged, cut short or not a tar (also tarfile.ReadError)
     ├── SampleError                 members that do not make up samples: fields twice, keys apart (also ValueError)
     ├── OpenError                   a URL that cannot be opened or read to its end (also OSError)
+    ├── StaleIndexError             an index that does not fit its shard, or is none (also ValueError)
     ├── UrlError                    a pattern without a match, a directory, an empty list (also ValueError)
     ├── DecodeError                 bytes that a decoder cannot turn into a value (also ValueError)
     │   └── UntrustedDataError      bytes that would run code if decoded (also PermissionError)
@@ -46,6 +47,7 @@ __all__ = [
     "OpenError",
     "SampleError",
     "SplitError",
+    "StaleIndexError",
     "TarFormatError",
     "UntrustedDataError",
     "UrlError",
@@ -166,6 +168,10 @@ class SampleError(WebdsError, ValueError):
 
 class OpenError(WebdsError, OSError):
     """A URL that cannot be opened, or whose stream ends in an error."""
+
+
+class StaleIndexError(WebdsError, ValueError):
+    """An index that is damaged, or says of a shard what is not so: it is of another version of the shard."""
 
 
 class UrlError(WebdsError, ValueError):

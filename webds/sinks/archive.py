@@ -45,6 +45,11 @@ class Archive:
         self._held = 0  # bytes in the buffer
         self._sent = 0  # bytes of the archive that were before these
 
+    @property
+    def written(self) -> int:
+        """Bytes of the archive so far, those held back included."""
+        return self._sent + self._held
+
     def add(self, key: str, members: Sequence[tuple[str, Content]], payload: int) -> None:
         """Add the members of one sample.
 

@@ -17,11 +17,12 @@ from webds.openers.schemes import OpenerLike
 from webds.sinks.compression import Compression
 from webds.sinks.fields import EncoderSpec, SampleEncoder
 from webds.sinks.pattern import ShardPattern
+from webds.sinks.sidecars import make_sidecars
 from webds.sinks.stores import remove_stored
 from webds.sinks.targets import remove_abandoned
 from webds.sinks.tarwriter import TarWriter
 from webds.tar import read_samples
-from webds.typing import Sample
+from webds.typing import Buffer, Sample
 
 __all__ = ["ShardWriter", "ShardWriterOptions"]
 
@@ -37,6 +38,11 @@ class _TarOptions(TypedDict, total=False):
     opener: OpenerLike | None
 
 
+class _Heard(TypedDict, total=False):
+    on_member: Callable[[str, int, int], object]
+    on_bytes: Callable[[Buffer], object]
+
+
 @final
 class ShardWriterOptions(_TarOptions, total=False):
     """The further keyword arguments of `ShardWriter`."""
@@ -44,6 +50,9 @@ class ShardWriterOptions(_TarOptions, total=False):
     overwrite: bool
     resume: bool
     start_shard: int
+    index: bool
+    manifest: str | os.PathLike[str] | None
+    md5: bool
 
 
 @final
@@ -68,6 +77,12 @@ class ShardWriter(Sink[Sample]):
     those with higher numbers stay, with a warning. Of commands (``pipe:``), and of openers that cannot list, nobody
     can tell what exists: they are written over.
 
+    With ``index=True`` a member table (``x-000000.idx`` for ``x-000000.tar``, as DALI reads it) is written beside each
+    shard, and ``manifest="train.json"`` lists the shards with their counts, both in the same pass. They come right
+    after the shard has its name, so that after a crash in between a shard may lack them, and never has those of
+    another; ``resume=True`` makes up for it. Any number of writers may share a manifest; each of a pattern of its own.
+    A compressed shard has no member table, since nothing in it can be read by itself.
+
     Attributes:
         pattern: as given.
         shard: number of the shard that will be begun next.
@@ -82,7 +97,9 @@ class ShardWriter(Sink[Sample]):
         maxsize: payload bytes after which a shard is finished; it is the sample that reaches them which comes
             last.
         post: called with the name of each finished shard. If it raises, the shard is finished all the same.
-        **kw: ``start_shard`` (number of the first shard, 0), ``overwrite`` and ``resume`` (False), and all
+        **kw: ``start_shard`` (number of the first shard, 0), ``overwrite`` and ``resume`` (False), ``index``
+            (False), ``manifest`` (a file's name, in the folder of the shards unless it has one itself; None for
+            none; it implies ``index``), ``md5`` (False; whether the manifest has the MD5 of each shard), and all
             arguments of `TarWriter` but the first.
 
     Raises:
@@ -115,12 +132,15 @@ class ShardWriter(Sink[Sample]):
         self._overwrite, resume = kw.get("overwrite", False), kw.get("resume", False)
         if resume and self._overwrite:
             raise ValueError("resume=True goes on after the existing shards, overwrite=True replaces them: choose one")
-        own = ("overwrite", "resume", "start_shard")
+        own = ("overwrite", "resume", "start_shard", "index", "manifest", "md5")
         self._options = cast("_TarOptions", {name: value for name, value in kw.items() if name not in own})
         encoder = self._options.get("encoder", True)
         if not isinstance(encoder, SampleEncoder):  # one for all shards: what it drops is said once
             encoder = SampleEncoder(encoder, keep_meta=self._options.get("keep_meta", False))
         self._options["encoder"] = encoder
+        self._sidecars = make_sidecars(
+            self._names, index=kw.get("index", False), manifest=kw.get("manifest"), md5=kw.get("md5", False)
+        )
         self._stale = self._names.existing(start)
         self.shard: int = self._resume_at(start) if resume else start
         if self._stale and not self._overwrite and not resume:
@@ -132,6 +152,8 @@ class ShardWriter(Sink[Sample]):
                 stage="write",
             )
         self._remove_partial(start, refuse_others=resume)
+        if resume and self._sidecars is not None:
+            self._sidecars.complete(self._stale.values())
         self._failed = False
         self._last = -1
         self.fname: str = ""
@@ -184,7 +206,12 @@ class ShardWriter(Sink[Sample]):
             raise WriteError("the writer is closed", url=self.fname or self.pattern, stage="write")
         self.finish()
         name = self._names.name(self.shard)
-        self._tar = TarWriter(name, overwrite=self._overwrite, **self._options)
+        heard: _Heard = {} if self._sidecars is None else {"on_member": self._sidecars.member}
+        if self._sidecars is not None and self._sidecars.wants_bytes:
+            heard["on_bytes"] = self._sidecars.bytes
+        self._tar = TarWriter(name, overwrite=self._overwrite, **self._options, **heard)
+        if self._sidecars is not None:
+            self._sidecars.begin()
         self.fname = name
         self.shard += 1
         self.count = 0
@@ -204,7 +231,11 @@ class ShardWriter(Sink[Sample]):
             self.shard -= 1
             return
         try:
+            if self._sidecars is not None and self._overwrite:
+                self._sidecars.forget([self.fname])
             tar.close()
+            if self._sidecars is not None:
+                self._sidecars.finish(self.fname, self.count, compressed=tar.compressed)
         except BaseException:
             self._failed = True
             raise
@@ -234,6 +265,8 @@ class ShardWriter(Sink[Sample]):
                 self._remove_left_over()
 
     def _remove_left_over(self) -> None:
+        if self._sidecars is not None:
+            self._sidecars.forget(self._left_over())
         for path in self._left_over():
             try:
                 if self._names.store is None:

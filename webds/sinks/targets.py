@@ -9,7 +9,7 @@ import secrets
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from typing import BinaryIO, ClassVar, Final, final
+from typing import BinaryIO, Final, final
 
 from typing_extensions import override
 
@@ -22,6 +22,7 @@ __all__ = [
     "PARTIAL_GLOB",
     "CompressedTarget",
     "FileTarget",
+    "HeardTarget",
     "OpenedTarget",
     "StreamTarget",
     "Target",
@@ -49,7 +50,7 @@ class Target(ABC):
             back for one `write`; such a target does not keep what `write` was given.
     """
 
-    gathers: ClassVar[bool] = False
+    gathers: bool = False
 
     @abstractmethod
     def write(self, data: Buffer) -> None:
@@ -107,7 +108,7 @@ class FileTarget(Target):
         overwrite: whether a file that has this name then is replaced.
     """
 
-    gathers: ClassVar[bool] = True
+    gathers: bool = True
 
     def __init__(self, path: str, *, overwrite: bool = False) -> None:
         self._url = path
@@ -250,6 +251,29 @@ class CompressedTarget(Target):
     @override
     def commit(self) -> None:
         self._target.write(self._compressor.flush())
+        self._target.commit()
+
+    @override
+    def discard(self) -> None:
+        self._target.discard()
+
+
+@final
+class HeardTarget(Target):
+    """A target whose bytes a function is shown, in their order, before they are written."""
+
+    def __init__(self, target: Target, hear: Callable[[Buffer], object]) -> None:
+        self._target = target
+        self._hear = hear
+        self.gathers = target.gathers
+
+    @override
+    def write(self, data: Buffer) -> None:
+        self._hear(data)
+        self._target.write(data)
+
+    @override
+    def commit(self) -> None:
         self._target.commit()
 
     @override

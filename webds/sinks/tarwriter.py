@@ -22,14 +22,16 @@ from webds.sinks.stores import opener_for, refuse_taken, tells
 from webds.sinks.targets import (
     CompressedTarget,
     FileTarget,
+    HeardTarget,
     OpenedTarget,
     StreamTarget,
     Target,
     is_device,
     refuse_existing,
 )
-from webds.tar.writer import HeaderTemplate
-from webds.typing import Sample, Writable
+from webds.tar.packing import Content
+from webds.tar.writer import BLOCK, NAME_SIZE, HeaderTemplate
+from webds.typing import Buffer, Sample, Writable
 from webds.urls import local_path, path_url, scheme_of
 
 __all__ = ["TarWriter"]
@@ -77,6 +79,9 @@ class TarWriter(Sink[Sample]):
         mtime: time of modification of all members, whole seconds since 1970.
         overwrite: whether an existing file or object may be replaced. It is, at `close`, all at once.
         opener: opens what is not a local file, such as ``webds.ObjectStoreOpener(endpoint=…)``; None for the default.
+        on_member: called after each sample with (name, offset, size) of each of its members: its path, where its
+            data begins in the (uncompressed) archive, and how many bytes it has.
+        on_bytes: called with all bytes of the file in their order, as they are written, to hash them for instance.
 
     Raises:
         WriteError: the file exists and is not to be overwritten, or is a directory.
@@ -98,6 +103,8 @@ class TarWriter(Sink[Sample]):
         mtime: int = 0,
         overwrite: bool = False,
         opener: OpenerLike | None = None,
+        on_member: Callable[[str, int, int], object] | None = None,
+        on_bytes: Callable[[Buffer], object] | None = None,
     ) -> None:
         self._ended = True  # until all arguments are known to be good
         self._archive: Archive | None = None
@@ -107,6 +114,7 @@ class TarWriter(Sink[Sample]):
         self._compression: Compression | None = compression_of(compress, path)
         self._keys: set[str] = set()
         self._pid = os.getpid()
+        self._on_member, self._on_bytes = on_member, on_bytes
         self._ended = False
 
     @override
@@ -124,12 +132,26 @@ class TarWriter(Sink[Sample]):
                 payload += len(data)
             if archive is None:
                 archive = self._begun()
+            begin = archive.written
             archive.add(key, members, payload)
             self._keys.add(key)
+            if self._on_member is not None:
+                self._tell(self._on_member, begin, key, members)
         except Exception as error:
             annotate(error, url=self._url, key=key, stage="write")
             raise
         return payload
+
+    def _tell(
+        self, on_member: Callable[[str, int, int], object], at: int, key: str, members: list[tuple[str, Content]]
+    ) -> None:
+        """Say where the members of a sample are that begins at byte ``at``."""
+        for field, data in members:
+            name, size = f"{key}.{field}", len(data)
+            usual = len(name) <= NAME_SIZE and name.isascii()
+            at += BLOCK if usual else len(self._headers.header(name, size))
+            on_member(name, at, size)
+            at += size + -size % BLOCK
 
     def dwrite(self, key: str, **kw: Any) -> int:
         """Write one sample whose fields are keyword arguments.
@@ -201,6 +223,11 @@ class TarWriter(Sink[Sample]):
         """Whether the target failed in the middle of a write, so that no whole shard can come of it."""
         return self._archive is not None and self._archive.failed
 
+    @property
+    def compressed(self) -> bool:
+        """Whether the archive is compressed."""
+        return self._compression is not None
+
     def _refuse(self) -> NoReturn:
         if self._ended:
             raise WriteError("the writer is closed")
@@ -211,6 +238,8 @@ class TarWriter(Sink[Sample]):
         if self._archive is None:
             compressor = None if self._compression is None else make_compressor(self._compression)
             target = self._open()
+            if self._on_bytes is not None:
+                target = HeardTarget(target, self._on_bytes)
             self._archive = Archive(
                 target if compressor is None else CompressedTarget(target, compressor), self._headers
             )
