@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, TypeAlias, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias, cast
 from urllib.parse import urljoin
 
 import attrs
@@ -157,10 +157,19 @@ def _read_list(source: str, opener: Opener, trust: bool) -> list[ListedShard]:
     with opener.open(source) as stream:
         text = read_list(stream, source)
     listed = parse_manifest(text, source).shards if _list_suffix(source) == ".json" else _of_lines(text)
-    shards = [attrs.evolve(shard, url=_resolved(shard.url, source, trust)) for shard in listed]
+    shards = [
+        attrs.evolve(shard, url=_resolved(shard.url, source, trust), more=_resolved_index(shard.more, source, trust))
+        for shard in listed
+    ]
     if not shards:
         raise UrlError("this list names no shards", url=source)
     return shards
+
+
+def _resolved_index(more: Mapping[str, Any], source: str, trust: bool) -> Mapping[str, Any]:
+    """Return what a manifest says of a shard besides, with the URL of its index, if there is one, as a whole one."""
+    index = more.get("index")
+    return {**more, "index": _resolved(index, source, trust)} if isinstance(index, str) else more
 
 
 def _of_lines(text: str) -> Iterator[ListedShard]:
