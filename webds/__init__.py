@@ -150,6 +150,9 @@ if TYPE_CHECKING:
         SplitError as SplitError,
     )
     from webds.errors import (
+        StaleIndexError as StaleIndexError,
+    )
+    from webds.errors import (
         TarFormatError as TarFormatError,
     )
     from webds.errors import (
@@ -170,6 +173,9 @@ if TYPE_CHECKING:
     from webds.frontdoors import (
         tariterator as tariterator,
     )
+    from webds.indexing import (
+        build_index as build_index,
+    )
     from webds.ledger import (
         Loss as Loss,
     )
@@ -178,6 +184,9 @@ if TYPE_CHECKING:
     )
     from webds.loader import (
         Loader as Loader,
+    )
+    from webds.mapstyle import (
+        IndexedDataset as IndexedDataset,
     )
     from webds.openers import (
         CachingOpener as CachingOpener,
@@ -246,7 +255,13 @@ if TYPE_CHECKING:
         TarWriter as TarWriter,
     )
     from webds.sources import (
+        IndexedTarSource as IndexedTarSource,
+    )
+    from webds.sources import (
         MemorySource as MemorySource,
+    )
+    from webds.sources import (
+        SampleInfo as SampleInfo,
     )
     from webds.sources import (
         TarSource as TarSource,
@@ -341,12 +356,14 @@ _WHERE: Final = {
     "webds.dataset": "BaseDataset Dataset",
     "webds.errors": (
         "BatchError DecodeError EmptyDatasetError EncodeError ErrorBudgetError FieldError LengthError "
-        "MissingExtraError OpenError SampleError SplitError TarFormatError UntrustedDataError UrlError "
-        "WebdsError WriteError"
+        "MissingExtraError OpenError SampleError SplitError StaleIndexError TarFormatError UntrustedDataError "
+        "UrlError WebdsError WriteError"
     ),
     "webds.frontdoors": "WebDataset tariterator",
+    "webds.indexing": "build_index",
     "webds.ledger": "Loss Retry",
     "webds.loader": "Loader",
+    "webds.mapstyle": "IndexedDataset",
     "webds.openers": (
         "CachingOpener CommandOpener FileOpener FsspecOpener HttpOpener ObjectStoreOpener PipeOpener SchemeOpener "
         "StdioOpener gopen reader scheme_to_command"
@@ -354,7 +371,7 @@ _WHERE: Final = {
     "webds.policy": "Policy ignore_and_continue ignore_and_stop reraise_exception warn_and_continue warn_and_stop",
     "webds.replaying": "Replay replay",
     "webds.sinks": "ShardWriter TarWriter",
-    "webds.sources": "MemorySource TarSource",
+    "webds.sources": "IndexedTarSource MemorySource SampleInfo TarSource",
     "webds.splitters": "NoSplit SplitByNode SplitByNodeAndWorker SplitByWorker SplitExplicit",
     "webds.stages.collate": "collate",
     "webds.stages.into": "field",
@@ -391,7 +408,9 @@ __all__ = [
     "HttpOpener",
     "ImageCodec",
     "ImageSpec",
+    "IndexedDataset",
     "IndexedSource",
+    "IndexedTarSource",
     "IntCodec",
     "JsonCodec",
     "LengthError",
@@ -414,6 +433,7 @@ __all__ = [
     "Retry",
     "Sample",
     "SampleError",
+    "SampleInfo",
     "SchemeOpener",
     "ShardWriter",
     "Sink",
@@ -425,6 +445,7 @@ __all__ = [
     "SplitExplicit",
     "Splitter",
     "StageTime",
+    "StaleIndexError",
     "Stats",
     "StdioOpener",
     "TarFormatError",
@@ -441,6 +462,7 @@ __all__ = [
     "WebdsError",
     "WriteError",
     "base_plus_ext",
+    "build_index",
     "check",
     "checkcallable",
     "checkmember",

@@ -29,11 +29,13 @@ from webds.forms import (
     UnknownTuple,
 )
 from webds.loader import Loader, LoaderOptions
+from webds.mapstyle import IndexedDataset
 from webds.openers.ahead import Prefetch
 from webds.openers.cache import CachingOpener, Validation
 from webds.openers.schemes import OpenerLike, SchemeOpener, as_opener, default_opener
 from webds.plan import Plan
 from webds.policy import Policy, PolicyLike
+from webds.sources.indexed import IndexedTarSource, SampleInfo
 from webds.sources.tar import TarShards, TarSource, Urls
 from webds.splitters import SplitByNodeAndWorker, SplitterLike, as_splitter
 from webds.stages.base import Stage
@@ -162,6 +164,41 @@ class DatasetBuilder(Generic[ValueT_co]):
         return type(self).of(attrs.evolve(self.plan, **changes))
 
     # Which samples, and in which order.
+
+    def indexed(self: DatasetBuilder[Sample]) -> DatasetBuilder[Sample]:
+        """Read the shards by their indexes: with exact counts, and any sample by its number.
+
+        An index is what the manifest names, or the member table beside each shard; see `build_index` and
+        ``ShardWriter(index=True)``. Local shards without one have their headers read at the beginning. The samples are
+        the same as without, in the same order. To be called before anything else that reads, but for `with_opener`.
+
+        Raises:
+            TypeError: the builder has a `Source` of its own, which is not of tar shards.
+            ValueError: ``duplicates`` is not ``"error"``.
+        """
+        source = self.plan.source
+        if isinstance(source, IndexedTarSource):
+            return self
+        if not isinstance(source, TarSource):
+            raise TypeError(f"indexed() is for tar shards; the source of this builder is a {type(source).__name__}")
+        return self._evolve(source=IndexedTarSource(source))
+
+    def select_samples(self, predicate: Callable[[SampleInfo], object]) -> Self:
+        """Leave out all samples of the source for which ``predicate`` is false, before any data is read.
+
+        It holds for what comes out of the shards, wherever in the chain this is called.
+
+        Args:
+            predicate: a function of a `SampleInfo`: key, shard, ordinal and the sizes of the fields. It is called once
+                for each sample, when the length or the first sample is asked for.
+
+        Raises:
+            TypeError: the source has no index: call `indexed` before.
+        """
+        source = self.plan.source
+        if not isinstance(source, IndexedTarSource):
+            raise TypeError("select_samples looks at the index of tar shards: call indexed() before it")
+        return self._evolve(source=source.where(_function("select_samples", predicate)))
 
     def split(self, splitter: SplitterLike) -> Self:
         """Divide the shards by ``splitter``; the default divides them over nodes' ranks, then over workers."""
@@ -599,6 +636,15 @@ class DatasetBuilder(Generic[ValueT_co]):
             UrlError: nothing matches the URLs.
         """
         return Dataset[ValueT_co].of(self.plan)
+
+    def map_style(self) -> IndexedDataset[ValueT_co]:
+        """Return a dataset with ``[i]``, ``["key"]`` and ``len``, for the samplers of torch.
+
+        Raises:
+            TypeError: the source knows no counts (see `indexed`), or there is a stage that does not make one value of
+                each sample: filter, batch, shuffle, repeat and their like are the sampler's and the DataLoader's.
+        """
+        return IndexedDataset[ValueT_co].of(self.plan)
 
     def loader(self, *, num_workers: int = 0, **options: Unpack[LoaderOptions]) -> Loader[ValueT_co]:
         """Build the dataset and return a DataLoader that hands its values on as they are.
