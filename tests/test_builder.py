@@ -774,3 +774,10 @@ def test_its_repr_tells_source_and_stages_without_secrets() -> None:
     assert repr(builder).endswith(" → decode → to_tuple")
     assert "secret" not in repr(builder)
     assert "abc" not in repr(builder)
+
+
+def test_select_samples_predicate_is_asked_before_data_is_read(tmp_path: Path) -> None:
+    urls = numbered_shards(tmp_path)
+    chosen = webds.DatasetBuilder(urls).indexed().select_samples(lambda info: info.key.endswith("7"))
+    assert len(chosen.build()) == 2
+    assert [sample["__key__"] for sample in chosen.build()] == ["key00007", "key00017"]

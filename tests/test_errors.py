@@ -51,6 +51,7 @@ STANDARD: dict[str, tuple[type[Exception], ...]] = {
     "OpenError": (OSError,),
     "SampleError": (ValueError,),
     "SplitError": (ValueError,),
+    "StaleIndexError": (ValueError,),
     "TarFormatError": (tarfile.ReadError,),
     "UntrustedDataError": (DecodeError, PermissionError, ValueError),
     "UrlError": (ValueError,),

@@ -95,6 +95,21 @@ BUILDER = {
         "options": "test_loader_num_workers_and_options",
     },
     "explain": {},
+    "indexed": {},
+    "select_samples": {"predicate": "test_select_samples_predicate_is_asked_before_data_is_read"},
+    "map_style": {},
+}
+
+IN_INDEXING = "test_indexing.py::"
+BUILD_INDEX = {
+    "urls": IN_INDEXING + "test_it_writes_tables_beside_the_shards_and_a_manifest",
+    "manifest": IN_INDEXING + "test_manifest_and_directory_say_where",
+    "directory": IN_INDEXING + "test_manifest_and_directory_say_where",
+    "workers": IN_INDEXING + "test_workers_do_it_in_processes",
+    "opener": IN_INDEXING + "test_of_remote_shards_headers_are_read_by_ranges",
+    "md5": IN_INDEXING + "test_md5_is_noted",
+    "missing_end": IN_INDEXING + "test_missing_end_accepts_an_archive_without_end_blocks",
+    "rebuild": IN_INDEXING + "test_rebuild_does_all_again",
 }
 
 IN_DATASET = "older/test_dataset.py::"
@@ -221,6 +236,10 @@ def test_37_every_parameter_of_the_loader_is_in_the_table() -> None:
     assert set(LOADER) == _parameters(webds.Loader.__init__)
 
 
+def test_37_every_parameter_of_build_index_is_in_the_table() -> None:
+    assert set(BUILD_INDEX) == _parameters(webds.build_index)
+
+
 def _tests(file: str) -> set[str]:
     """Return the tests of a file, those of classes as ``Class::test``."""
 
@@ -236,7 +255,8 @@ def _tests(file: str) -> set[str]:
 
 def test_37_every_test_of_the_table_is_there() -> None:
     flat = [test for table in DATASET.values() for test in table.values()]
-    flat += [*WEBDATASET.values(), *LOADER.values(), *TARITERATOR.values(), *REPLAY.values()]
+    flat += [*WEBDATASET.values(), *LOADER.values(), *TARITERATOR.values()]
+    flat += [*REPLAY.values(), *BUILD_INDEX.values()]
     flat += [f"test_builder.py::{test}" for table in BUILDER.values() for test in table.values()]
     files: dict[str, set[str]] = {}
     for test in flat:

@@ -24,9 +24,10 @@ def test_a_scan_reports_what_streaming_does(members: list[tuple[str, bytes]]) ->
     try:
         samples: list[dict[str, Any]] = list(read_samples(io.BytesIO(whole)))
     except WebdsError as error:
+        expected = error.key, error.field
         with pytest.raises(type(error)) as caught:
             scan(io.BytesIO(whole))
-        assert (caught.value.key, caught.value.field) == (error.key, error.field)
+        assert (caught.value.key, caught.value.field) == expected
         return
     found = scan(io.BytesIO(whole))
     table = found.table

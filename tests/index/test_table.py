@@ -32,6 +32,18 @@ def test_a_table_says_where_members_are() -> None:
     assert table.dump() == GOOD
 
 
+def test_many_members_at_once_are_read_as_one_by_one() -> None:
+    # A field whose name is no ASCII has the whole table read line by line.
+    odd = parsed(GOOD.replace(b"v1.2 2", b"v1.2 3") + "é 4096 0 d/c.é\n".encode())
+    usual = parsed(GOOD)
+    assert odd.names.startswith(usual.names)
+    assert np.array_equal(odd.offsets[:3], usual.offsets)
+    assert np.array_equal(odd.sizes[:3], usual.sizes)
+    assert np.array_equal(odd.firsts[:3], usual.firsts)
+    assert np.array_equal(odd.kinds[:3], usual.kinds)
+    assert np.array_equal(odd.ends[:3], usual.ends)
+
+
 def test_a_field_is_written_as_it_is_spelled_and_read_in_lower_case() -> None:
     table = parsed(b"v1.2 1\nJPG 512 1 a.JPG\n")
     assert table.fields == ("jpg",)

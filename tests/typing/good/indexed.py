@@ -1,0 +1,23 @@
+"""Types of indexed reading and map-style datasets."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+import webds
+
+
+def number(sample: webds.Sample) -> int:
+    return int(sample["cls"])
+
+
+def is_small(info: webds.SampleInfo) -> bool:
+    return sum(info.sizes.values()) < 100
+
+
+indexed = webds.DatasetBuilder(webds.build_index("x-{000..009}.tar")).indexed().select_samples(is_small)
+assert_type(indexed, webds.DatasetBuilder[webds.Sample])
+assert_type(indexed.map_style(), webds.IndexedDataset[webds.Sample])
+assert_type(indexed.map_style()["key"], webds.Sample)
+assert_type(indexed.map(number).map_style()[3], int)
+assert_type(indexed.to_tuple("jpg", "cls").map_style()[3], tuple[Any, Any])
