@@ -123,6 +123,13 @@ def test_without_an_index_it_is_refused(tmp_path: Path) -> None:
         webds.DatasetBuilder(webds.MemorySource([{"__key__": "a"}])).indexed()
 
 
+def test_shards_come_out_of_the_cache_and_are_not_read_ahead(tmp_path: Path) -> None:
+    plain = webds.DatasetBuilder(numbered_shards(tmp_path))
+    assert plain.cache(tmp_path / "copies").indexed().map_style()[3] == plain.indexed().map_style()[3]
+    with pytest.raises(ValueError, match="prefetch"):
+        plain.prefetch().indexed()
+
+
 def test_an_index_makes_the_length_exact(builder: webds.DatasetBuilder, tmp_path: Path) -> None:
     assert builder.indexed() is builder
     assert len(builder.build()) == 20

@@ -170,11 +170,12 @@ class DatasetBuilder(Generic[ValueT_co]):
 
         An index is what the manifest names, or the member table beside each shard; see `build_index` and
         ``ShardWriter(index=True)``. Local shards without one have their headers read at the beginning. The samples are
-        the same as without, in the same order. To be called before anything else that reads, but for `with_opener`.
+        the same as without, in the same order. To be called after `with_opener` and `cache`. A hash (``verify="hash"``)
+        is compared where whole shards are read, not by `map_style`.
 
         Raises:
             TypeError: the builder has a `Source` of its own, which is not of tar shards.
-            ValueError: ``duplicates`` is not ``"error"``.
+            ValueError: ``duplicates`` is not ``"error"``, or `prefetch` was called.
         """
         source = self.plan.source
         if isinstance(source, IndexedTarSource):

@@ -88,6 +88,8 @@ class IndexedTarSource(IndexedSource[Sample]):
     def __attrs_post_init__(self) -> None:
         if self.tar.duplicates != "error":
             raise ValueError(f"duplicates={self.tar.duplicates!r}: an indexed source knows sound samples only")
+        if self.tar.foresees:
+            raise ValueError("prefetch reads shards ahead that are read as streams, not those read by an index")
 
     @functools.cached_property
     def _tables(self) -> Tables:
@@ -257,7 +259,7 @@ class IndexedTarSource(IndexedSource[Sample]):
         begin = table.begin(start)
         first = self._key_in(table, start)
         try:
-            with open_whole(self.tar.opener, shard, begin) as stream:
+            with open_whole(self.tar.shard_opener, shard, begin) as stream:
                 samples = read_samples(
                     stream, url=shard, keys=self.tar.keys, fields=fields, missing_end=self.tar.missing_end,
                     on_error=on_error, stats=stats,
@@ -288,7 +290,7 @@ class IndexedTarSource(IndexedSource[Sample]):
         if isinstance(table, int):
             yield from self._one_by_one(shard, ordinals, fields)
             return
-        with _ranges(self.tar.opener, shard) as (read, gap):
+        with _ranges(self.tar.shard_opener, shard) as (read, gap):
             for together in _bounded(ordinals, table):
                 wanted = {
                     member

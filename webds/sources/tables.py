@@ -121,7 +121,7 @@ class Tables:
 
     def _load(self, shard: str) -> MemberTable | int:
         listed = self._tar.listed(shard)
-        size = self._tar.opener.size(shard)
+        size = self._tar.shard_opener.size(shard)
         if None not in (size, listed.size) and size != listed.size:
             raise stale(f"the manifest says {listed.size} bytes, and there are {size}", shard)
         table: MemberTable | None = None
@@ -151,7 +151,7 @@ class Tables:
 
     def _check_end(self, shard: str, table: MemberTable) -> None:
         """Look whether the archive ends where the table does; if something follows, whether it is part of samples."""
-        block = self._tar.opener.read_range(shard, table.end, _BLOCK)
+        block = self._tar.shard_opener.read_range(shard, table.end, _BLOCK)
         if len(block) == _BLOCK and not block.strip(b"\0"):
             return
         if not block and self._tar.missing_end == "accept" and len(table):
@@ -161,7 +161,7 @@ class Tables:
             raise stale("other members are in it than its index says", shard)
 
     def _scan(self, shard: str) -> ScannedShard:
-        with open_whole(self._tar.opener, shard) as stream:
+        with open_whole(self._tar.shard_opener, shard) as stream:
             return scan(stream, url=shard, keys=self._tar.keys, missing_end=self._tar.missing_end)
 
     def _index_url(self, shard: str, listed: ListedShard) -> str:
