@@ -21,3 +21,11 @@ assert_type(indexed.map_style(), webds.IndexedDataset[webds.Sample])
 assert_type(indexed.map_style()["key"], webds.Sample)
 assert_type(indexed.map(number).map_style()[3], int)
 assert_type(indexed.to_tuple("jpg", "cls").map_style()[3], tuple[Any, Any])
+
+
+def parts() -> None:
+    source = webds.IndexedTarSource(webds.TarSource("x.tar", webds.FileOpener()))
+    assert_type(webds.DatasetBuilder(source), webds.DatasetBuilder[webds.Sample])
+    assert_type(source.find("key"), list[tuple[str, int]])
+    assert_type(source.where(is_small), webds.IndexedTarSource)
+    assert_type(webds.StaleIndexError("no").url, str | None)
