@@ -120,6 +120,53 @@ def test_values_are_the_same_as_by_pillow(name: str, spec: str) -> None:
     check_same(*both(spec, FILES[name]))
 
 
+SIZES: list[int | tuple[int, int]] = [1, 5, 11, 20, 22, 44, 45, 46, 90, (1, 1), (3, 50), (45, 70), (22, 35), (100, 20)]
+
+
+def check_near(fast: Any, pillow: Any) -> None:
+    """Check that bytes differ by 1 at most, and floats by 1/255; otherwise as `check_same`."""
+    if isinstance(fast, (str, Image.Image)):
+        check_same(fast, pillow)
+        return
+    scale = 1 if str(fast.dtype).endswith("uint8") else 255
+    arrays = [np.asarray(value).astype(np.float64) * scale for value in (fast, pillow)]
+    assert arrays[0].shape == arrays[1].shape
+    assert np.abs(arrays[0] - arrays[1]).max() < 1.001
+    check_same(fast, fast)  # contiguous and writable
+    assert fast.dtype == pillow.dtype
+
+
+@pytest.mark.parametrize("spec", FAST_SPECS)
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_brought_to_a_size_is_within_a_step_of_what_pillow_makes(name: str, spec: str) -> None:
+    for size in SIZES:
+        check_near(*both(spec, FILES[name], size=size))
+
+
+def test_photographs_of_any_size_are_brought_to_any_size_as_by_pillow() -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(40):
+        data = saved(photo(*rng.integers(1, 300, 2).tolist()), subsampling=int(rng.integers(3)))
+        size = int(rng.integers(1, 200)) if rng.random() < 0.5 else tuple(rng.integers(1, 200, 2).tolist())
+        check_near(*both("rgb8", data, size=size))
+
+
+def test_simplejpeg_decodes_what_is_brought_to_a_size(decoded: list[str]) -> None:
+    if not image_fast._resizes_fast():
+        pytest.skip("torch has no quick way to resize bytes on this processor")
+    for spec in ("rgb8", "torchrgb", "rgba8"):
+        ImageCodec(spec, size=20).decode(FILES["4:2:0"], "jpg")
+    ImageCodec("l8", size=20).decode(FILES["grey"], "jpg")
+    assert decoded == ["RGBX", "RGBX", "RGBA", "GRAY"]
+
+
+def test_a_result_with_too_many_pixels_is_refused_in_the_same_words() -> None:
+    for size in (1000, (1, 5000), (5000, 1)):
+        fast, pillow = both("rgb8", FILES["4:2:0"], size=size, max_pixels=4000)
+        assert fast == pillow
+        assert "max_pixels=4000" in fast
+
+
 @pytest.mark.parametrize("spec", FAST_SPECS)
 def test_simplejpeg_decodes_colour_and_grey(decoded: list[str], spec: str) -> None:
     colour = IMAGE_SPECS[spec].mode != "L"
@@ -134,7 +181,7 @@ def test_pillow_does_what_is_its_own(decoded: list[str]) -> None:
     for spec in ("pil", "pill", "pilrgba"):
         ImageCodec(spec).decode(FILES["4:2:0"], "jpg")
     ImageCodec("rgb8", fast=False).decode(FILES["4:2:0"], "jpg")
-    ImageCodec("rgb8", size=20).decode(FILES["4:2:0"], "jpg")
+    ImageCodec("pil", size=20).decode(FILES["4:2:0"], "jpg")
     ImageCodec("l8").decode(FILES["4:2:0"], "jpg")
     assert decoded == []
 

@@ -180,7 +180,7 @@ def test_a_photograph_changes_by_less_than_4_of_255_on_average(
 def test_a_jpg_that_is_less_than_twice_as_large_is_read_whole(photos: dict[str, Image.Image]) -> None:
     data = saved(photos["china"], "JPEG")
     for size in (214, 300, 427, 500, (100, 321), (214, 50)):
-        assert not difference(data, size, "rgb8").any(), size
+        assert difference(data, size, "rgb8").max() <= 1, size
 
 
 def test_a_scale_is_used_only_while_it_is_no_smaller_than_asked_for(photos: dict[str, Image.Image]) -> None:

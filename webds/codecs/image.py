@@ -51,9 +51,10 @@ class ImageCodec(Codec[Any]):
     smaller than asked for, in a fraction of the time. Compared with reading it whole, photographs get a little
     sharper: pixels change by less than 4 of 255 on average. An image may also get larger.
 
-    **Where simplejpeg is installed** (the extra ``fast``) it reads jpg files, unless a Pillow image, grey out of
-    colour, or a size is asked for. The pixels are the same where both are built on libjpeg-turbo, as the wheels of
-    Pillow and simplejpeg are; files that have any flaw are left to Pillow.
+    **Where simplejpeg is installed** (the extra ``fast``) it reads jpg files, unless a Pillow image, or grey out of
+    colour, is asked for. The pixels are the same where both are built on libjpeg-turbo, as the wheels of Pillow and
+    simplejpeg are; files that have any flaw are left to Pillow. What it read is brought to a size by torch, on
+    processors with AVX2: by the same filter, but bytes may be rounded to the neighbour of what Pillow gives.
 
     **Encoding** writes the format of the field's last extension (``img`` and ``image`` are written as png). It
     takes, whatever the spec is, Pillow images, numpy arrays H x W or H x W x (1, 3 or 4), and torch tensors

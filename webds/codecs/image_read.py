@@ -46,8 +46,8 @@ def decode_image(
     try:
         data = data if isinstance(data, bytes) else bytes(memoryview(data))
         kind = kind_of(data)
-        if fast and size is None and kind == "JPEG":
-            value = decode_jpeg_fast(data, spec, max_pixels)
+        if fast and kind == "JPEG":
+            value = decode_jpeg_fast(data, spec, max_pixels, size)
             if value is not None:
                 return value
         return _decode_by_pillow(data, kind, spec, max_pixels, size)

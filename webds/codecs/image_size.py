@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:  # Pillow is loaded by the first image
     from PIL import Image, ImageFile
 
-__all__ = ["Size", "resized", "resized_plane", "shown_size", "shrink_while_loading", "target_size", "to_size"]
+__all__ = [
+    "Size",
+    "resized",
+    "resized_bytes",
+    "resized_plane",
+    "shown_size",
+    "shrink_while_loading",
+    "smallest_scale",
+    "target_size",
+    "to_size",
+]
 
 Size: TypeAlias = int | tuple[int, int]
 """The length of the shorter side, or (height, width); in pixels."""
@@ -63,6 +73,36 @@ def shrink_while_loading(image: ImageFile.ImageFile, target: tuple[int, int]) ->
     """
     drafted = image.draft(None, target) if image.format == "JPEG" else None
     return None if drafted is None else drafted[1]
+
+
+def smallest_scale(full: tuple[int, int], target: tuple[int, int]) -> int:
+    """Return 8, 4, 2 or 1: by how much a JPEG is shrunk while it is decoded, to no less than ``target``."""
+    return next((scale for scale in (8, 4, 2) if all(f >= t * scale for f, t in zip(full, target, strict=True))), 1)
+
+
+def resized_bytes(
+    pixels: NDArray[np.uint8], target: tuple[int, int], covered: tuple[float, float]
+) -> NDArray[np.uint8]:
+    """Return an array H x W x C brought to ``target`` by torch, with the filter of `resized` and its own rounding.
+
+    Args:
+        pixels: the image.
+        target: width and height of the result.
+        covered: what of the width and the height the picture takes; the last row and column may be covered in part.
+    """
+    import torch  # noqa: PLC0415  # loaded by the first image that is resized
+
+    height, width = pixels.shape[:2]
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    if covered == (width, height):
+        how: dict[str, object] = {"size": (target[1], target[0])}
+    else:
+        how = {"scale_factor": (target[1] / covered[1], target[0] / covered[0]), "recompute_scale_factor": False}
+    result = torch.nn.functional.interpolate(image, mode="bilinear", antialias=True, align_corners=False, **how)[0]
+    if result.shape[1:] != (target[1], target[0]):
+        raise ValueError(f"{tuple(result.shape[1:])} pixels in place of {target[::-1]}")
+    array: NDArray[np.uint8] = np.ascontiguousarray(result.permute(1, 2, 0).numpy())
+    return array
 
 
 def resized(image: Image.Image, target: tuple[int, int], box: _Box | None = None) -> Image.Image:
