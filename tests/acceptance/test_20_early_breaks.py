@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import operator
 import os
 import threading
 import time
@@ -49,11 +50,14 @@ def _held() -> tuple[int, int, int]:
 
 
 def _settles(expected: tuple[int, int, int]) -> bool:
-    """Return whether that much is held now or soon: a thread that was told to end takes a moment."""
+    """Return whether no more than that is held now or soon: a thread that was told to end takes a moment.
+
+    Less may be held, where something of a test before this one was on its way out when that was counted.
+    """
     deadline = time.monotonic() + 10
-    while _held() != expected and time.monotonic() < deadline:
+    while not all(map(operator.le, _held(), expected)) and time.monotonic() < deadline:
         time.sleep(0.01)
-    return _held() == expected
+    return all(map(operator.le, _held(), expected))
 
 
 def _break_often(loader: webds.Loader[Any], after: int = 3) -> None:

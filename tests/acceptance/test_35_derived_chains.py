@@ -33,10 +33,15 @@ DERIVED: dict[str, Any] = {
     "unbatch": lambda b: b.batch(2).unbatch(),
     "pipe": lambda b: b.pipe(as_is),
     "on_error": lambda b: b.on_error("skip", max_errors=3),
+    "cache": lambda b: b.cache(Path(b.plan.source.shards()[0]).parent / "copies"),
+    "prefetch": lambda b: b.prefetch(),
+    "measure": lambda b: b.measure(),
+    "indexed": lambda b: b.indexed(),
+    "select_samples": lambda b: b.indexed().select_samples(_is_any),
     "with_opener": lambda b: b.with_opener("mine", webds.FileOpener()),
     "with_decoder": lambda b: b.with_decoder("cls", int),
 }
-FINISH = {"build", "loader", "explain", "of"}
+FINISH = {"build", "loader", "map_style", "explain", "of"}
 
 
 @pytest.fixture
@@ -59,6 +64,10 @@ def test_35_a_method_returns_another_builder(base: Raw, name: str) -> None:
     assert base.plan is plan
     assert base.explain() == shown
     assert list(base.build()) == values
+
+
+def _is_any(sample: webds.SampleInfo) -> bool:
+    return sample.ordinal >= 0
 
 
 def _nothing_more(key: str) -> dict[str, Any]:

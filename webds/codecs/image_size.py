@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -94,11 +95,14 @@ def resized_bytes(
 
     height, width = pixels.shape[:2]
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    resize = functools.partial(
+        torch.nn.functional.interpolate, image, mode="bilinear", antialias=True, align_corners=False
+    )
     if covered == (width, height):
-        how: dict[str, object] = {"size": (target[1], target[0])}
+        result = resize((target[1], target[0]))[0]
     else:
-        how = {"scale_factor": (target[1] / covered[1], target[0] / covered[0]), "recompute_scale_factor": False}
-    result = torch.nn.functional.interpolate(image, mode="bilinear", antialias=True, align_corners=False, **how)[0]
+        scales = (target[1] / covered[1], target[0] / covered[0])
+        result = resize(scale_factor=scales, recompute_scale_factor=False)[0]
     if result.shape[1:] != (target[1], target[0]):
         raise ValueError(f"{tuple(result.shape[1:])} pixels in place of {target[::-1]}")
     array: NDArray[np.uint8] = np.ascontiguousarray(result.permute(1, 2, 0).numpy())

@@ -76,8 +76,9 @@ def _split_aligned(names: NDArray[np.uint8]) -> Split | None:
     fields = names[:, dot + 1 :]
     width = 1 + int(np.flatnonzero(fields.any(axis=0))[-1]) if fields.any() else 1
     fields = np.ascontiguousarray(fields[:, :width])
-    texts = _texts(keys[[0, *firsts]])
-    bounds = [0, *firsts.tolist(), len(names)]
+    begins: list[int] = [0, *firsts.tolist()]
+    texts = _texts(keys[begins])
+    bounds = [*begins, len(names)]
     shapes = _regular(fields, firsts) if len(texts) > _FEW else None
     if shapes is not None:
         first, middle, last = shapes

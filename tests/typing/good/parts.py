@@ -77,6 +77,8 @@ def openers() -> None:
     assert http.auth is None
     assert http.hosts is None
     assert_type(webds.FsspecOpener.knows("s3"), bool)
+    assert_type(webds.FsspecOpener.has_package("s3"), bool)
+    webds.ObjectStoreOpener().remove("s3://bucket/x-0.tar")
     assert_type(webds.FsspecOpener().options["key"], Any)
 
 
