@@ -35,6 +35,13 @@ def pieces_of(size: int) -> Generator[None]:
         yield
 
 
+@contextmanager
+def together_from(few: int) -> Generator[None]:
+    """Look at members all together where there are that many."""
+    with mock.patch("webds.tar.plain.FEW", few), mock.patch("webds.tar.grouping.FEW", few):
+        yield
+
+
 class Anywhere(io.BytesIO):
     """An archive that can be read at any position, and fails at the first read that reaches ``fails_at``."""
 
@@ -79,11 +86,12 @@ def assert_same(archive: bytes, piece: int = 4096, **options: Any) -> tuple[list
     with general_way():
         expected = outcome(archive, **options)
     with pieces_of(piece):
-        found = outcome(archive, **options)
-        assert found == expected
-        with from_header_to_header():
-            assert outcome(archive, Anywhere, **options) == expected
-    return found
+        for few in (1, 1000):
+            with together_from(few):
+                assert outcome(archive, **options) == expected
+                with from_header_to_header():
+                    assert outcome(archive, Anywhere, **options) == expected
+    return expected
 
 
 def with_checksum(block: bytearray, *, signed: bool = False) -> bytes:
@@ -361,7 +369,7 @@ def test_samples_that_are_stored_alike_are_read_the_same(
     whole = bytes(archive[:cut])
     with general_way():
         expected = outcome(whole, fields=fields)
-    with pieces_of(1 << 12), from_header_to_header(learn=12, few=few, most=most):
+    with pieces_of(1 << 12), together_from(few), from_header_to_header(learn=12, few=few, most=most):
         assert outcome(whole, Anywhere, fields=fields) == expected
 
 

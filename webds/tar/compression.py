@@ -14,7 +14,7 @@ __all__ = ["Compression", "decompressed", "recognise"]
 
 Compression: TypeAlias = Literal["gz", "bz2", "xz", "zst"]
 
-_INPUT: Final = 1 << 20
+_INPUT: Final = 1 << 18
 _OUTPUT: Final = 1 << 18
 """Bytes decompressed at once. What a decompressor made in the call that meets damage is lost, so not too many."""
 
@@ -222,19 +222,33 @@ class _Decompressed:
         self._piece = b""
         self._used = 0
         self._offset = 0
+        self._failure: Exception | None = None
 
     def read(self, size: int = -1, /) -> bytes:
         if size < 0:
             return b"".join(iter(functools.partial(self.read, _OUTPUT), b""))
-        if self._used == len(self._piece) and size:
-            try:
-                self._piece, self._used = next(self._pieces, b""), 0
-            except TarFormatError as error:
-                error.locate(offset=self._offset)
-                raise
-        data = (
-            self._piece if size >= len(self._piece) and not self._used else self._piece[self._used : self._used + size]
-        )
+        parts: list[bytes] = []
+        while size > 0 and (part := self._some(size, last=bool(parts))):
+            parts.append(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _some(self, size: int, *, last: bool) -> bytes:
+        """Return what is left of a piece; the next one's error comes only when nothing is waiting to be delivered."""
+        if self._used == len(self._piece):
+            if self._failure is None:
+                try:
+                    self._piece, self._used = next(self._pieces, b""), 0
+                except Exception as error:
+                    if isinstance(error, TarFormatError):
+                        error.locate(offset=self._offset)
+                    self._failure = error
+            if self._failure is not None:
+                if last:
+                    return b""
+                raise self._failure
+        end = self._used + size
+        data = self._piece if end >= len(self._piece) and not self._used else self._piece[self._used : end]
         self._used += len(data)
         self._offset += len(data)
         return data

@@ -16,7 +16,7 @@ from webds.tar.header import shown
 from webds.tar.members import Member, Members
 from webds.tar.names import Split, split_names
 from webds.tar.naming import base_plus_ext, is_metadata
-from webds.tar.plain import Plain
+from webds.tar.plain import FEW, Plain
 from webds.tar.seen import SeenKeys
 from webds.typing import UNREAD, KeyFunction, Sample
 
@@ -141,7 +141,7 @@ class Grouping:
     def _many(self, members: Members, keys: KeyFunction) -> Iterator[Sample]:
         """Yield the samples of the plain members that come next, up to the first thing out of the ordinary."""
         while self._is_ordinary() and (plain := members.plain()) is not None:
-            split = split_names(plain.names) if keys is base_plus_ext else None
+            split = split_names(plain.names) if keys is base_plus_ext and len(plain.names) >= FEW else None
             if split is not None and self._are_new(split):
                 yield from self._together(members, plain, split)
             else:
