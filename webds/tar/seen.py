@@ -66,9 +66,10 @@ class SeenKeys:
 
     def add_all(self, keys: Sequence[str], shapes: Sequence[tuple[str, ...]]) -> None:
         """Keep keys, one or more, of which `are_new` is true, and the fields that each had; no key has a NUL."""
-        for fields in set(shapes):
-            self._number(fields)
-        numbers = [self._numbers[fields] for fields in shapes]
+        if shapes.count(shapes[0]) == len(shapes):
+            numbers = [self._number(shapes[0])] * len(shapes)
+        else:
+            numbers = list(map(self._number, shapes))
         if self._table is None and keys[0] > self.last and _ascend(keys) and max(numbers) <= _MOST_NUMBERS:
             self._pack()
             self._packed.append(_SEPARATOR.join(keys))
