@@ -6,6 +6,7 @@ import io
 import tarfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -19,6 +20,7 @@ from webds.errors import OpenError, WebdsError
 from webds.tar import ReadStats, base_plus_ext, read_samples
 from webds.tar.header import BLOCK
 from webds.tar.plain import plain_members
+from webds.tar.spacious import Spacious
 from webds.tar.writer import end_of_archive, member_header, padding
 from webds.typing import KeyFunction
 
@@ -391,6 +393,25 @@ def test_going_from_header_to_header_is_what_is_done_to_large_members() -> None:
 
 
 SIZES = {"cls": 3, "jpg": 50_000, "json": 300}
+
+
+@pytest.mark.parametrize("buffering", [-1, 0])
+def test_what_open_returns_is_read_so_as_well(tmp_path: Path, buffering: int) -> None:
+    members = [member(f"s{i:03d}.{field}", b"1" * size) for i in range(200) for field, size in SIZES.items()]
+    path = tmp_path / "x.tar"
+    path.write_bytes(b"before" + archive_of(*members))
+    with open(path, "rb", buffering) as stream:
+        stream.seek(6)  # then positions in the file and in the archive differ, and it is read as it comes
+        with mock.patch("webds.tar.members.Spacious", side_effect=AssertionError):
+            assert len(list(read_samples(stream))) == 200
+    path.write_bytes(archive_of(*members))
+    asked = mock.Mock(side_effect=Spacious)
+    with open(path, "rb", buffering) as stream, mock.patch("webds.tar.members.Spacious", asked):
+        found = list(read_samples(stream, fields={"jpg", "json"}))
+        assert stream.tell() == path.stat().st_size
+    assert [sample["__key__"] for sample in found] == [f"s{i:03d}" for i in range(200)]
+    assert {(sample["jpg"], sample["json"]) for sample in found} == {(b"1" * 50_000, b"1" * 300)}
+    assert asked.call_count == 1
 
 
 def test_a_failure_far_behind_comes_after_all_samples_before_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from typing import Any, Final, Protocol, final, runtime_checkable
 
@@ -52,8 +53,7 @@ class Blocks:
         self._length: int | None = None
         self._piece = _FIRST_PIECE
         self.offset: int = 0
-        raw: object = stream.raw if isinstance(stream, io.BufferedReader) else stream
-        self.anywhere = raw if self._seekable and self._base == 0 and isinstance(raw, Anywhere) else None
+        self.anywhere = _anywhere(stream) if self._seekable and self._base == 0 else None
 
     def peek(self, size: int) -> bytes:
         """Return the next ``size`` bytes, fewer at the end of the stream, and leave them there."""
@@ -155,6 +155,30 @@ class Anywhere(Protocol):
     def expect(self, position: int, size: int, /) -> object:
         """Have fetched what will soon be read, if that is possible."""
         ...
+
+
+@final
+class _SystemFile:
+    """A file of the operating system, as `Anywhere`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read_at(self, size: int, position: int) -> bytes:
+        return os.pread(self._descriptor, size, position)
+
+    def expect(self, position: int, size: int) -> None:
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._descriptor, position, size, os.POSIX_FADV_WILLNEED)
+
+
+def _anywhere(stream: object) -> Anywhere | None:
+    """Return the stream, or what it buffers, as a file that can be read at any position; None if it is none."""
+    raw: object = stream.raw if isinstance(stream, io.BufferedReader) else stream
+    if isinstance(raw, Anywhere):
+        return raw
+    # A subclass may well deliver something else than what is in the file.
+    return _SystemFile(raw.fileno()) if type(raw) is io.FileIO and hasattr(os, "pread") else None
 
 
 def _position(stream: Any) -> tuple[bool, int]:
