@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from objectstores import S3Server
@@ -82,6 +83,9 @@ def test_28_a_killed_process_leaves_finished_objects_and_resume_goes_on(s3: S3Se
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline().strip() for _ in range(3)]
+        deadline = time.monotonic() + 60
+        while not s3.uploads(bucket) and time.monotonic() < deadline:  # its thread is a moment behind
+            time.sleep(0.01)
         process.kill()
     assert lines == [f"post s3://{bucket}/x-00.tar", f"post s3://{bucket}/x-01.tar", "ready"]
     assert s3.keys(bucket) == ["x-00.tar", "x-01.tar"]

@@ -109,7 +109,8 @@ def test_an_upload_that_fails_is_an_error_and_no_object(s3: S3Server) -> None:
             proxy.faults = [Fault("pass"), *[Fault("status", 500)] * 40] if size > _PART else [Fault("status", 500)] * 9
             stream = s3.opener(proxy.port, part_size=_PART, attempts=attempts).open(f"s3://{bucket}/x", "wb")
 
-            with pytest.raises(OpenError, match="cannot write: 500 Internal Server Error") as caught:
+            # The last of the answers, or, where the proxy hung up before it was read, that there was none.
+            with pytest.raises(OpenError, match=r"cannot write: (500 Internal Server Error|Generic S3)") as caught:
                 _write(stream, noise(size))
             assert caught.value.url == f"s3://{bucket}/x"
             proxy.faults = []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from shards import numbered_shards, tar_bytes, write_members, write_shard
 from typing_extensions import override
 
 from webds.errors import OpenError, SampleError, TarFormatError, UrlError
-from webds.openers.schemes import default_opener
+from webds.openers.schemes import as_opener, default_opener
 from webds.plan import RecoveringSource
 from webds.sources.tar import MemberSource, TarSource
 from webds.tar import ReadStats
@@ -202,3 +203,20 @@ def test_members_come_ungrouped_and_go_through_stages_shard_by_shard(tmp_path: P
 
 def _names(members: Iterator[tuple[str, bytes]]) -> Iterator[str]:
     return (name for name, _ in members)
+
+
+def test_whoever_stops_early_is_told_of_no_failure_that_lies_ahead() -> None:
+    archive = tar_bytes((f"{i}.txt", b"x" * 2000) for i in range(50))
+
+    class Failing(io.BytesIO):
+        @override
+        def close(self) -> None:
+            super().close()
+            raise OSError("the other end was gone")
+
+    source = TarSource("x.tar", as_opener(lambda url: Failing(archive)))
+    samples = source.read_on("x.tar")
+    assert next(samples)["__key__"] == "0"
+    samples.close()
+    with pytest.raises(OSError, match="the other end was gone"):
+        list(source.read("x.tar"))

@@ -164,6 +164,21 @@ class TarShards(Source[T_co]):
         return [("verify", f"the size, which a manifest says of {sized} of the {len(self._listed)} shards")]
 
 
+@contextlib.contextmanager
+def _closing(stream: BinaryIO) -> Generator[BinaryIO]:
+    """Close the stream at the end; without a word if its reader has stopped early, who does not ask how it goes on."""
+    try:
+        yield stream
+    except GeneratorExit:
+        with contextlib.suppress(Exception):
+            stream.close()
+        raise
+    except BaseException:
+        stream.close()
+        raise
+    stream.close()
+
+
 def _without_hash(shard: str) -> UrlError:
     return UrlError(
         'verify="hash" wants the hash of every shard, and no manifest says one of this; '
@@ -201,7 +216,7 @@ class TarSource(TarShards[Sample]):
         stats: ReadStats | None = None,
     ) -> Generator[Sample]:
         """Read like `read`; see `webds.plan.RecoveringSource`."""
-        with self.open(shard) as stream:
+        with _closing(self.open(shard)) as stream:
             yield from read_samples(
                 stream,
                 url=shard,
@@ -232,7 +247,7 @@ class MemberSource(TarShards[Any]):
 
     @override
     def read(self, shard: str, fields: Collection[str] | None = None, start: int = 0) -> Generator[Any]:
-        with self.open(shard) as stream:
+        with _closing(self.open(shard)) as stream:
             values: Iterable[Any] = read_files(stream, url=shard, missing_end=self.missing_end)
             if (suffixes := self.suffixes) is not None:
                 values = (member for member in values if self.keys(member[0])[1] in suffixes)
