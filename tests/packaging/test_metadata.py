@@ -19,7 +19,7 @@ def requirements() -> dict[str, str]:
     for requirement in [*PROJECT["dependencies"], *(one for extra in extras for one in extra)]:
         if not requirement.startswith("webds["):
             name, version = re.split(">=|==", requirement)
-            found[name.lower()] = version
+            found[name.partition("[")[0].lower()] = version  # a constraint has no extras
     return found
 
 
