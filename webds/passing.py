@@ -9,9 +9,38 @@ from typing import BinaryIO, Final
 
 from typing_extensions import Buffer, override
 
-__all__ = ["PassingReader"]
+from webds.typing import Readable
+
+__all__ = ["PassingReader", "interrupt", "piecewise"]
 
 _PIECE: Final = 1 << 20
+
+
+def piecewise(stream: Readable) -> Callable[[int], bytes]:
+    """Return the method of ``stream`` that returns up to n bytes, as they come, and none at the end only.
+
+    `read` of a buffered stream waits for all that it is asked for; if its source fails meanwhile, what came may be
+    lost. A class that has a `read` of its own and no `read1` to go with it is taken at its `read`.
+    """
+    if isinstance(stream, io.BufferedIOBase):
+        for kind in type(stream).__mro__:
+            if kind is io.BufferedIOBase:  # which has it to say that there is none
+                break
+            if "read1" in vars(kind):
+                return stream.read1
+            if "read" in vars(kind):
+                break
+    return stream.read
+
+
+def interrupt(stream: object) -> None:
+    """End a read of ``stream`` that waits in another thread, where the stream can: those of this package can.
+
+    Asked again, it is less gentle. All that is left to do with the stream then is to close it.
+    """
+    stop = getattr(stream, "stop", None)
+    if callable(stop):
+        stop()
 
 
 class PassingReader(io.BufferedIOBase):
@@ -25,8 +54,7 @@ class PassingReader(io.BufferedIOBase):
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        # `read` of a buffered stream waits for all it is asked for, and if its source fails, what came is lost.
-        self._read = stream.read1 if isinstance(stream, io.BufferedReader) else stream.read
+        self._read = piecewise(stream)
         try:
             self._start = stream.tell() if stream.seekable() else None
         except (AttributeError, OSError, ValueError):  # somebody's stream that has `read` and no more
@@ -65,7 +93,11 @@ class PassingReader(io.BufferedIOBase):
     @override
     def read1(self, size: int = -1, /) -> bytes:
         self._check_open()
-        return self.passed(getattr(self._stream, "read1", self._read), _PIECE if size < 0 else size)
+        return self.passed(self._read, _PIECE if size < 0 else size)
+
+    def stop(self) -> None:
+        """End a read that waits in another thread, if the stream can. All that is left to do then is `close`."""
+        interrupt(self._stream)
 
     @override
     def readinto(self, buffer: Buffer, /) -> int:

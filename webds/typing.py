@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeAlias, final
+from typing import Any, NamedTuple, Protocol, TypeAlias, final, runtime_checkable
 
 from typing_extensions import Buffer, TypeVar, override
 
 __all__ = [
     "UNREAD",
+    "Anywhere",
     "Buffer",
     "KeyFunction",
     "Origin",
@@ -92,6 +93,19 @@ class ReadableStream(Protocol):
 
     def close(self) -> object:
         """Let go of everything that was opened."""
+        ...
+
+
+@runtime_checkable
+class Anywhere(Protocol):
+    """A file that can be read at any position, whatever its own is."""
+
+    def read_at(self, size: int, position: int, /) -> bytes:
+        """Return up to ``size`` bytes from ``position`` on, none at the end only."""
+        ...
+
+    def expect(self, position: int, size: int, /) -> object:
+        """Have fetched what will soon be read, if that is possible."""
         ...
 
 

@@ -144,6 +144,13 @@ ROWS: Final = (
         ),
     ),
     Row(
+        "raw-http",
+        "raw samples, 50 KB jpg + class + json, from a web server on this machine",
+        "photos",
+        access.HTTP,
+        (Ratio("0.85 of the speed of a bare urllib3 loop", "urllib3", 0.85),),
+    ),
+    Row(
         "raw-s3",
         "raw samples, 50 KB jpg + class + json, from moto's S3 server",
         "photos",

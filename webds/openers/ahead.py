@@ -19,7 +19,8 @@ from typing_extensions import override
 from webds.abc import Opener
 from webds.errors import OpenError
 from webds.openers.filling import joined
-from webds.openers.pieces import PieceFeed, PieceReader, interrupt, piecewise, sizes
+from webds.openers.pieces import PieceFeed, PieceReader, sizes
+from webds.passing import interrupt, piecewise
 
 __all__ = ["Prefetch", "ReadAhead"]
 

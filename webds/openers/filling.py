@@ -14,7 +14,8 @@ from typing_extensions import override
 
 from webds.errors import OpenError
 from webds.openers.cachefiles import Part
-from webds.openers.pieces import PieceFeed, interrupt, piecewise, sizes
+from webds.openers.pieces import PieceFeed, sizes
+from webds.passing import interrupt, piecewise
 
 __all__ = ["Direct", "Filling", "Waiting", "joined"]
 

@@ -11,18 +11,10 @@ from typing import BinaryIO, final
 
 from typing_extensions import override
 
-__all__ = ["PieceFeed", "PieceReader", "interrupt", "piecewise", "sizes"]
+__all__ = ["PieceFeed", "PieceReader", "sizes"]
 
 _PIECE = 1 << 20
 _FIRST_PIECE = 1 << 18
-
-
-def piecewise(stream: BinaryIO) -> Callable[[int], bytes]:
-    """Return the method of ``stream`` that returns up to n bytes, and loses none to a failure that comes after them.
-
-    `io.BufferedReader.read` waits for all that it is asked for; if its source fails meanwhile, what came is lost.
-    """
-    return stream.read1 if isinstance(stream, io.BufferedReader) else stream.read
 
 
 def sizes(most: int = _PIECE) -> Iterator[int]:
@@ -32,16 +24,6 @@ def sizes(most: int = _PIECE) -> Iterator[int]:
         yield size
         size *= 2
     yield from itertools.repeat(most)
-
-
-def interrupt(stream: BinaryIO) -> None:
-    """End a read of ``stream`` that waits in another thread, where the stream can: those of this package can.
-
-    Asked again, it is less gentle. All that is left to do with the stream then is to close it.
-    """
-    stop = getattr(stream, "stop", None)
-    if callable(stop):
-        stop()
 
 
 class PieceFeed(ABC):

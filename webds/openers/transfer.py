@@ -31,7 +31,7 @@ _RANGE: Final = re.compile(
     r"bytes\s+(?:(?P<first>\d{1,18})-(?P<last>\d{1,18})|\*)/(?P<total>\d{1,18}|\*)", re.IGNORECASE
 )
 _SETTLED: Final = 60.0  # seconds after which a file's modification time names one version of it, whatever the clocks
-_PIECE: Final = 1 << 20  # bytes that are asked of a connection at once
+_PIECE: Final = 1 << 21  # bytes that are asked of a connection at once
 
 
 def content_range(response: BaseHTTPResponse) -> tuple[int | None, int | None, int | None]:

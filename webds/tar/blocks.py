@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from typing import Any, Final, Protocol, final, runtime_checkable
+from typing import Any, Final, final
 
-from webds.typing import Readable
+from webds.passing import piecewise
+from webds.typing import Anywhere, Readable
 
-__all__ = ["Anywhere", "Blocks"]
+__all__ = ["Blocks"]
 
 PIECE: Final = 1 << 21
 """Bytes asked of a stream at once: large against the cost of a call, small against the memory of a worker."""
@@ -45,8 +46,7 @@ class Blocks:
 
     def __init__(self, stream: Readable) -> None:
         self._stream: Any = stream
-        # `read` of a buffered stream waits for all it is asked for, and if its source fails, what came is lost.
-        self._read = stream.read1 if isinstance(stream, io.BufferedReader) else stream.read
+        self._read = piecewise(stream)
         self._buffer = b""
         self._used = 0
         self._seekable, self._base = _position(stream)
@@ -142,19 +142,6 @@ class _Rest:
         end = len(self._ahead) if size < 0 else size
         ahead, self._ahead = self._ahead[:end], self._ahead[end:]
         return ahead
-
-
-@runtime_checkable
-class Anywhere(Protocol):
-    """A file that can be read at any position, whatever its own is."""
-
-    def read_at(self, size: int, position: int, /) -> bytes:
-        """Return up to ``size`` bytes from ``position`` on, none at the end only."""
-        ...
-
-    def expect(self, position: int, size: int, /) -> object:
-        """Have fetched what will soon be read, if that is possible."""
-        ...
 
 
 @final
