@@ -78,6 +78,26 @@ def test_retries_are_summed_over_workers(web: WebServer, tmp_path: Path, method:
     assert sorted(webds.replay(ledger, builder).retries, key=str) == sorted(retries, key=str)
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_retries_in_threads_reach_their_dataset(
+    web: WebServer, tmp_path: Path, kept: bool, ahead: bool, workers: int
+) -> None:
+    paths = ["/a.tar", "/b.tar"]
+    web.routes |= {path: faulty() for path in paths}
+    ledger = tmp_path / "x.jsonl"
+    builder = builder_of(*map(web.url, paths)).on_error("raise", ledger=ledger)
+    builder = builder.cache(tmp_path / "cache") if kept else builder
+    builder = builder.prefetch() if ahead else builder
+    dataset = builder.build()
+    assert len(list(webds.Loader(dataset, num_workers=workers))) == 6000
+    expected = [(web.url(path), later) for path in paths for later in (False, True)]
+    assert sorted((retry.url, retry.offset > 0) for retry in dataset.stats().retries) == expected
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert sorted((line["url"], line["offset"] > 0) for line in lines) == expected
+
+
 def test_two_datasets_in_turn_have_their_own(web: WebServer) -> None:
     web.routes |= {"/a.tar": faulty(), "/b.tar": SHARD}
     failing, good = builder_of(web.url("/a.tar")).build(), builder_of(web.url("/b.tar")).build()

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from webds.errors import OpenError
 from webds.passing import PassingReader
+from webds.typing import Anywhere
 
 __all__ = ["Verify", "VerifyingReader"]
 
@@ -33,7 +34,8 @@ class VerifyingReader(PassingReader):
     """A binary stream for reading that passes on another one, and raises at its end if it was not what it should be.
 
     More bytes than expected are an error as soon as they come. A reader that stops before the end is not judged.
-    With a hash the stream cannot seek: what is passed over has to be seen, too.
+    With a hash the stream cannot seek: what is passed over has to be seen, too. Where a size is all that is expected,
+    a file that can be read at any position stays one (see `webds.typing.Anywhere`).
 
     Args:
         stream: what is passed on, from where it stands.
@@ -65,6 +67,9 @@ class VerifyingReader(PassingReader):
         self._url = url
         self._at = 0
         self._failure: OpenError | None = None
+        raw: object = stream.raw if isinstance(stream, io.BufferedReader) else stream
+        if not self._hashes and self._start == 0 and isinstance(raw, Anywhere):
+            self.read_at, self.expect = raw.read_at, raw.expect
 
     @override
     def seekable(self) -> bool:

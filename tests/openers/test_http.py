@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import logging
 import multiprocessing
 import pickle
@@ -11,14 +12,16 @@ import subprocess
 import sys
 import threading
 from abc import ABC
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from shards import tar_bytes
 from typing_extensions import override
 from webserver import Exchange, WebServer, serving
 
+import webds
 from webds.abc import Opener
 from webds.errors import OpenError
 from webds.openers import HttpOpener
@@ -424,11 +427,58 @@ def test_an_opener_that_was_used_pickles_and_works_in_a_forked_process(web: WebS
 
 
 def test_the_buffer_size_is_how_much_is_read_at_once(web: WebServer) -> None:
-    web.routes["/x.tar"] = DATA
+    web.routes["/x.tar"] = DATA * 6
     for size, taken in ((600, 600), (10, 512), (0, 65536)):
         with HttpOpener(buffer_size=size).open(web.url("/x.tar")) as stream:
-            stream.read(1)
-            assert len(stream.peek(1)) == taken - 1  # type: ignore[attr-defined]  # of a buffered reader
+            stream.read(300_000)  # what comes first is handed on as it comes
+            buffered = cast("io.BufferedReader", stream)
+            stream.read(len(buffered.peek(1)))
+            assert len(buffered.peek(1)) == taken
+
+
+HOWS: dict[str, Callable[[webds.DatasetBuilder[Any], Path], webds.DatasetBuilder[Any]]] = {
+    "alone": lambda builder, folder: builder,
+    "ahead": lambda builder, folder: builder.prefetch(),
+    "kept": lambda builder, folder: builder.cache(folder),
+    "both": lambda builder, folder: builder.cache(folder).prefetch(),
+}
+
+
+@pytest.mark.parametrize("how", HOWS.values(), ids=HOWS)
+def test_a_slow_server_delivers_its_first_samples_early(
+    web: WebServer, tmp_path: Path, how: Callable[[webds.DatasetBuilder[Any], Path], webds.DatasetBuilder[Any]]
+) -> None:
+    """It sends no more until a sample has come out at the other end."""
+    shard = tar_bytes((f"{number:02d}.x", bytes(1000)) for number in range(40))
+    seen = threading.Event()
+
+    def answer(exchange: Exchange) -> None:
+        exchange.reply(shard[:20_000], Content_Length=str(len(shard)))
+        exchange.wfile.flush()
+        seen.wait(20)
+        exchange.wfile.write(shard[20_000:])
+
+    web.routes["/x.tar"] = answer
+    samples = iter(how(webds.DatasetBuilder(web.url("/x.tar")), tmp_path).build())
+    assert next(samples)["__key__"] == "00"
+    assert not seen.is_set()
+    seen.set()
+    assert len(list(samples)) == 39
+
+
+@pytest.mark.parametrize("how", HOWS.values(), ids=HOWS)
+def test_closing_waits_for_no_server_that_has_sent_nothing(
+    web: WebServer, tmp_path: Path, how: Callable[[webds.DatasetBuilder[Any], Path], webds.DatasetBuilder[Any]]
+) -> None:
+    good = tar_bytes((f"{number}.x", b"") for number in range(4))
+    done = threading.Event()
+    web.routes |= {"/a.tar": good, "/b.tar": lambda exchange: done.wait(60)}
+    builder = webds.DatasetBuilder([web.url("/a.tar"), web.url("/b.tar")], opener=HttpOpener(timeout=3600))
+    samples = iter(how(builder, tmp_path).build())
+    next(samples)
+    cast("Generator[object]", samples).close()  # and comes back, with an hour to wait for an answer
+    assert not done.is_set()
+    done.set()
 
 
 def test_a_path_with_spaces_and_letters_is_encoded(web: WebServer) -> None:

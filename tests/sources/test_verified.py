@@ -5,17 +5,21 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest import mock
 
 import pytest
 from shards import numbered_shards, sample_of, write_members, write_shard
-from webserver import WebServer, serving
+from webserver import Exchange, WebServer, serving
 
 import webds
 from webds.errors import OpenError, UrlError
 from webds.tar.blocks import PIECE
+from webds.tar.spacious import Spacious
+from webds.testing.suite import settled
 
 BIG = 3 * PIECE
 
@@ -140,6 +144,99 @@ def test_the_size_keeps_what_is_passed_over_unread_and_a_hash_reads_it(tmp_path:
         read[verify] = dataset.stats().bytes_read
     assert read["size"] < BIG
     assert read["hash"] == Path(url).stat().st_size
+
+
+def listed_on(web: WebServer, **said: Any) -> str:
+    text = json.dumps({"__kind__": "wids-shard-index-v1", "wids_version": 1, "shardlist": [{"url": "a.tar", **said}]})
+    web.routes["/x/index.json"] = text.encode()
+    return web.url("/x/index.json")
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("verify", ["size", "hash"])
+def test_what_is_not_as_it_should_be_is_not_kept(
+    web: WebServer, tmp_path: Path, shard: str, verify: Any, ahead: bool
+) -> None:
+    said, data = facts(shard), Path(shard).read_bytes()
+    cache = tmp_path / "cache"
+    builder = webds.DatasetBuilder(listed_on(web, **said), verify=verify).cache(cache)
+    builder = builder.prefetch() if ahead else builder
+    web.routes["/x/a.tar"] = data.replace(b"text 3", b"text 9") if verify == "hash" else data + bytes(512)
+    delivered: list[Any] = []
+    with pytest.raises(OpenError, match="not what it should be"):
+        delivered.extend(builder.build())
+    assert list(cache.iterdir()) == []
+    assert len(delivered) <= 4
+    web.routes["/x/a.tar"] = data
+    assert len(list(builder.build())) == 4
+    assert [path.read_bytes() for path in cache.iterdir()] == [data]
+    web.routes["/x/a.tar"] = b""
+    assert len(list(builder.build())) == 4, "the copy is good"
+
+
+@pytest.mark.parametrize("verify", ["size", "hash"])
+def test_what_is_read_ahead_is_verified_too(web: WebServer, shard: str, verify: Any) -> None:
+    said, data = facts(shard), Path(shard).read_bytes()
+    builder = webds.DatasetBuilder(listed_on(web, **said), verify=verify).prefetch()
+    web.routes["/x/a.tar"] = data
+    assert len(list(builder.build())) == 4
+    web.routes["/x/a.tar"] = data.replace(b"text 3", b"text 9") if verify == "hash" else data + bytes(512)
+    with pytest.raises(OpenError, match="not what it should be"):
+        list(builder.build())
+
+
+def test_a_copy_that_somebody_made_without_a_look_is_verified_as_it_is_read(
+    web: WebServer, tmp_path: Path, shard: str
+) -> None:
+    said = facts(shard)
+    change(shard)
+    web.routes["/x/a.tar"] = Path(shard).read_bytes()
+    builders = [
+        webds.DatasetBuilder(listed_on(web, **said), verify=verify).cache(tmp_path / "cache")
+        for verify in (None, "hash")
+    ]
+    assert len(list(builders[0].build())) == 4
+    with pytest.raises(OpenError, match="not what it should be"):
+        list(builders[1].build())
+
+
+def test_a_stalled_transfer_that_is_verified_and_kept_holds_up_no_close(
+    web: WebServer, tmp_path: Path, shard: str
+) -> None:
+    done = threading.Event()
+    data = Path(shard).read_bytes()
+
+    def stalls(exchange: Exchange) -> None:
+        exchange.reply(data[:-512], Content_Length=str(len(data)))
+        exchange.wfile.flush()
+        done.wait(60)
+
+    web.routes["/x/a.tar"] = stalls
+    opener = webds.HttpOpener(timeout=3600)
+    builder = webds.DatasetBuilder(listed_on(web, **facts(shard)), opener=opener, verify="hash")
+    samples = iter(builder.cache(tmp_path / "cache").build())
+    next(samples)
+    cast("Generator[object]", samples).close()
+    assert settled(lambda: not any(thread.name == "webds-cache" for thread in threading.enumerate()))
+    assert not done.is_set()
+    done.set()
+
+
+def test_a_file_of_which_the_size_is_known_is_read_as_any_file(tmp_path: Path) -> None:
+    """Large members are read at their places, without a second copy; the size is compared all the same."""
+    url = write_members(
+        tmp_path / "a.tar", [(f"{i:03d}.{f}", bytes(50_000 if f == "x" else 1)) for i in range(200) for f in "xy"]
+    )
+    size = Path(url).stat().st_size
+    for said, good in ((size, True), (size + 512, False), (size - 512, False)):
+        source = webds.DatasetBuilder(listing(tmp_path, {"url": "a.tar", "filesize": said})).build()
+        with mock.patch("webds.tar.members.Spacious", wraps=Spacious) as spacious:
+            if good:
+                assert len(list(source)) == 200
+            else:
+                with pytest.raises(OpenError, match=f"where {said} were expected"):
+                    list(source)
+        assert spacious.called
 
 
 def test_who_stops_early_hears_nothing(tmp_path: Path, shard: str) -> None:

@@ -38,6 +38,8 @@ class Counting(io.BytesIO):
         self.largest = max(self.largest, size or 0)
         return data
 
+    read1 = read
+
 
 STEPS = st.lists(st.tuples(st.sampled_from(["take", "skip", "peek"]), st.integers(0, 3000)), max_size=20)
 

@@ -6,8 +6,8 @@ import io
 import itertools
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, final
+from collections.abc import Iterator
+from typing import final
 
 from typing_extensions import override
 

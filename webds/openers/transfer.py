@@ -32,6 +32,8 @@ _RANGE: Final = re.compile(
 )
 _SETTLED: Final = 60.0  # seconds after which a file's modification time names one version of it, whatever the clocks
 _PIECE: Final = 1 << 21  # bytes that are asked of a connection at once
+_HEAD: Final = 512  # bytes that come first, and alone: enough to recognise what this is
+_BEGINNING: Final = 1 << 18  # bytes that are handed on as they come, so that somebody can begin
 
 
 def content_range(response: BaseHTTPResponse) -> tuple[int | None, int | None, int | None]:
@@ -219,6 +221,8 @@ class Transfer(PieceFeed):
         # Whole pieces are faster. A failure loses what has come of one: after it, what has arrived is taken at once,
         # so that each attempt advances.
         read = response.read1 if self._attempts.failures else response.read
+        if self._stop is None and self._position < _BEGINNING:
+            read, size = (response.read1, size) if self._position else (response.read, min(size, _HEAD))
         try:
             return read(size) if size else b""
         except Exception as error:

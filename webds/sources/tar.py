@@ -7,7 +7,7 @@ import functools
 import os
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, BinaryIO, Self, TypeAlias, cast, final
+from typing import Any, BinaryIO, Literal, Self, TypeAlias, cast, final
 
 import attrs
 from typing_extensions import override
@@ -105,16 +105,19 @@ class TarShards(Source[T_co]):
 
         What is known of the shards already still holds.
         """
+        return self._of(urls, opener=opener or self.opener)
+
+    def _of(self, urls: Sequence[str], **changes: Any) -> Self:
         known = self._known if "_listed" in self.__dict__ else {}
-        source = attrs.evolve(self, urls=list(urls), opener=opener or self.opener)
+        source = attrs.evolve(self, urls=list(urls), **changes)
         listed = [known.get(url) or ListedShard(url) for url in urls]
         object.__setattr__(source, "_listed", listed)  # what it would be expanded to
         return source
 
     @functools.cached_property
     def shard_opener(self) -> Opener:
-        """What shards are opened by."""
-        return self.opener if self.through is None else self.through(self.opener)
+        """What shards are opened by. What is kept of them on the way, by a cache, has been verified before."""
+        return self.opener if self.through is None else self.through(_VerifyingOpener(self.opener, self._verified))
 
     @property
     def foresees(self) -> bool:
@@ -128,16 +131,20 @@ class TarShards(Source[T_co]):
             yield self
             return
         with self.ahead(self.shard_opener, shards) as opener:
-            yield attrs.evolve(self.with_shards(shards), opener=opener, through=None, ahead=None)
+            yield self._of(shards, opener=opener, through=None, ahead=None)
 
     def open(self, shard: str) -> BinaryIO:
         """Open a shard, to be verified as it is read; any exception says which."""
         try:
-            listed = self._to_verify(shard)
-            stream = observed_open(lambda: self.shard_opener.open(shard))
+            return self._verified(shard, lambda: observed_open(lambda: self.shard_opener.open(shard)))
         except Exception as error:
             annotate(error, url=shard, stage="open")
             raise
+
+    def _verified(self, shard: str, opening: Callable[[], BinaryIO]) -> BinaryIO:
+        """Return the stream of a shard, to be verified as it is read."""
+        listed = self._to_verify(shard)
+        stream = opening()
         if listed.size is None and not listed.has_hash:
             return stream
         expected = VerifyingReader(stream, size=listed.size, md5=listed.md5, sha256=listed.sha256, url=shard)
@@ -177,6 +184,38 @@ def _closing(stream: BinaryIO) -> Generator[BinaryIO]:
         stream.close()
         raise
     stream.close()
+
+
+@final
+@attrs.frozen
+class _VerifyingOpener(Opener):
+    """Opens shards by another opener, to be verified as they are read.
+
+    Attributes:
+        inner: opens them.
+        verified: from a shard, and what opens it, to its stream.
+    """
+
+    inner: Opener
+    verified: Callable[[str, Callable[[], BinaryIO]], BinaryIO]
+
+    @override
+    def open(self, url: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
+        if mode != "rb":
+            return self.inner.open(url, mode)
+        return self.verified(url, lambda: self.inner.open(url))
+
+    @override
+    def size(self, url: str) -> int | None:
+        return self.inner.size(url)
+
+    @override
+    def read_range(self, url: str, start: int, length: int) -> bytes:
+        return self.inner.read_range(url, start, length)
+
+    @override
+    def list(self, pattern: str) -> Sequence[str]:
+        return self.inner.list(pattern)
 
 
 def _without_hash(shard: str) -> UrlError:
