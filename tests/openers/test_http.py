@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import logging
@@ -8,13 +9,17 @@ import pickle
 import re
 import shlex
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
+import time
 from abc import ABC
 from collections.abc import Callable, Generator, Iterator
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 from shards import tar_bytes
@@ -25,6 +30,7 @@ import webds
 from webds.abc import Opener
 from webds.errors import OpenError
 from webds.openers import HttpOpener
+from webds.openers.retry import Retry
 from webds.testing import OpenerSuite
 from webds.testing.suite import open_files, settled, shown
 
@@ -538,3 +544,98 @@ def test_https_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             monkeypatch.setenv("SSL_CERT_FILE", str(trusted) if trusted else "")
             ran = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, check=False)
             assert re.search(words, ran.stdout), ran
+
+
+class _Forwarding(socketserver.StreamRequestHandler):
+    """A proxy that asks the server itself, for ``http:`` URLs, and lets through what goes by ``CONNECT``."""
+
+    @override
+    def handle(self) -> None:
+        lines = list(iter(lambda: self.rfile.readline().strip(), b""))
+        method, target, _ = lines[0].decode().split()
+        proxy = cast("_Proxy", self.server)
+        proxy.asked.append((method, target))
+        host, _, port = (target if method == "CONNECT" else urlsplit(target).netloc).rpartition(":")
+        with socket.create_connection((host, int(port)), 10) as there:
+            if method == "CONNECT":
+                self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            else:
+                path = target.partition(f":{port}")[2]
+                lines[0] = f"{method} {path} HTTP/1.1".encode()
+                there.sendall(b"\r\n".join([*lines, b"Connection: close", b"", b""]))
+            back = threading.Thread(target=_pass_on, args=(there, self.connection), daemon=True)
+            back.start()
+            if method == "CONNECT":
+                _pass_on(self.connection, there)
+            back.join(10)
+
+
+def _pass_on(source: socket.socket, goal: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            goal.sendall(data)
+        goal.shutdown(socket.SHUT_WR)
+
+
+class _Proxy(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Forwarding)
+        self.asked: list[tuple[str, str]] = []
+
+
+def test_a_proxy_forwards_what_is_asked_and_what_breaks_off(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    def answer(exchange: Exchange) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            exchange.reply(DATA[:5000], Content_Length=str(len(DATA)), ETag='"1"')
+            exchange.cut_off()
+        else:
+            start = int(exchange.headers["Range"][6:].partition("-")[0])
+            span = f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"
+            exchange.reply(DATA[start:], 206, Content_Range=span, ETag='"1"')
+
+    web.routes["/x.tar"] = answer
+    with _Proxy() as proxy:
+        threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_address[1]}")
+        assert b"".join(drained(eager(), web.url("/x.tar"))) == DATA
+        assert proxy.asked == [("GET", web.url("/x.tar"))] * 2
+        proxy.shutdown()
+    assert asked == 2
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_a_server_that_says_when_to_come_back_is_waited_for(web: WebServer, form: str) -> None:
+    told: list[Retry] = []
+    now = time.time()
+    # Somebody else's clock is that of the answer.
+    dates = {"Retry_After": formatdate(now + 7203, usegmt=True), "X_Date": formatdate(now + 7200, usegmt=True)}
+
+    def busy(exchange: Exchange) -> None:
+        if len(web.asked) > 1:
+            exchange.reply(DATA)
+        elif form == "seconds":
+            exchange.reply(status=429, Retry_After="3")
+        else:
+            exchange.date_time_string = lambda timestamp=None: dates["X_Date"]  # type: ignore[method-assign]
+            exchange.reply(status=503, Retry_After=dates["Retry_After"])
+
+    web.routes["/x.tar"] = busy
+    opener = HttpOpener(backoff=0.0, max_backoff=0.05, on_retry=told.append)
+    assert b"".join(drained(opener, web.url("/x.tar"))) == DATA
+    assert [retry.delay for retry in told] == [0.05], "as long as asked, up to the limit"
+    web.asked.clear()
+
+    def give_up(retry: Retry) -> None:
+        told.append(retry)
+        raise KeyboardInterrupt  # so that nobody waits
+
+    patient = HttpOpener(backoff=0.0, max_backoff=9.0, on_retry=give_up)
+    with pytest.raises(KeyboardInterrupt):
+        patient.open(web.url("/x.tar"))
+    assert told[-1].delay == 3.0
