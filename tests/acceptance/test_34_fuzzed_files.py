@@ -61,7 +61,7 @@ def good() -> bytes:
         entries = [{"url": f"{n}.tar", "nsamples": n, "filesize": n, "md5sum": "0" * 32} for n in range(4)]
         return json.dumps({"__kind__": "wids-shard-index-v1", "wids_version": 1, "shardlist": entries}).encode()
     if kind == "list":
-        return b"\xef\xbb\xbfa-{0..3}.tar\n# none\nhttp://h/x.tar\npipe:cat x\n"
+        return b"\xef\xbb\xbfa-{0..3}.tar\n# none\nhttp://h/x.tar\n"
     path = folder / "good.jsonl"
     if not path.exists():
         ledger = Ledger(str(path))
