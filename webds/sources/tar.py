@@ -51,8 +51,9 @@ class TarShards(Source[T_co]):
         verify: ``"size"``: a shard of which a manifest says the size must have it. ``"hash"``: every shard must have
             the MD5 or SHA-256 that a manifest says, and the size. Both are seen when a shard has been read to its
             end, without a second read, and are about the file as it is stored, compressed or not; samples that came
-            before have been delivered. For a hash all bytes are read, also those of fields that nobody wants. None
-            compares nothing.
+            before have been delivered. For a hash all bytes are read, also those of fields that nobody wants. What is
+            not as it should be does not get into a cache, and a copy is verified again as it is read. None compares
+            nothing.
     """
 
     urls: Urls = attrs.field(converter=_kept, repr=lambda urls: redact(repr(urls)))
