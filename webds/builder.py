@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, Self, TypeGuard, final, overload
+from typing import Any, Final, Generic, Self, TypeGuard, final, overload
 
 import attrs
 import torch
 from typing_extensions import TypeIs, TypeVar, Unpack, override
 
-from webds.abc import Decoder, Source
+from webds.abc import Decoder, IndexedSource, Source
 from webds.codecs.image_spec import SizedSpec
 from webds.dataset import Dataset, resolve_decoders
+from webds.dealing import REMAINDERS, Remainder, Window
 from webds.forms import (
     Dimensional,
     Numeric,
@@ -64,6 +65,9 @@ C2 = TypeVar("C2")
 D2 = TypeVar("D2")
 E2 = TypeVar("E2")
 F2 = TypeVar("F2")
+
+_BY_DEFAULT: Final = SplitByNodeAndWorker()
+"""The splitter of whom nobody said anything: by its identity, it is known that nobody did."""
 
 
 @final
@@ -143,7 +147,8 @@ class DatasetBuilder(Generic[ValueT_co]):
                 duplicates=duplicates,
                 verify=verify,
             )
-        plan = Plan(source=source, splitter=SplitByNodeAndWorker(), policy=Policy.of(on_error))
+        remainder: Remainder | None = "uneven" if isinstance(source, IndexedSource) else None
+        plan = Plan(source=source, splitter=_BY_DEFAULT, remainder=remainder, policy=Policy.of(on_error))
         object.__setattr__(self, "plan", plan)  # frozen: there is no other way in
 
     @classmethod
@@ -182,7 +187,8 @@ class DatasetBuilder(Generic[ValueT_co]):
             return self
         if not isinstance(source, TarSource):
             raise TypeError(f"indexed() is for tar shards; the source of this builder is a {type(source).__name__}")
-        return self._evolve(source=IndexedTarSource(source))
+        remainder = "uneven" if self.plan.splitter is _BY_DEFAULT else None
+        return self._evolve(source=IndexedTarSource(source), remainder=self.plan.remainder or remainder)
 
     def select_samples(self, predicate: Callable[[SampleInfo], object]) -> Self:
         """Leave out all samples of the source for which ``predicate`` is false, before any data is read.
@@ -201,34 +207,75 @@ class DatasetBuilder(Generic[ValueT_co]):
             raise TypeError("select_samples looks at the index of tar shards: call indexed() before it")
         return self._evolve(source=source.where(_function("select_samples", predicate)))
 
-    def split(self, splitter: SplitterLike) -> Self:
-        """Divide the shards by ``splitter``; the default divides them over nodes' ranks, then over workers."""
-        return self._evolve(splitter=as_splitter(splitter))
+    @overload
+    def split(self, splitter: SplitterLike) -> Self: ...
+    @overload
+    def split(self, *, remainder: Remainder) -> Self: ...
+    def split(self, splitter: SplitterLike | None = None, *, remainder: Remainder | None = None) -> Self:
+        """Say who reads what: divide the shards by a splitter, or the samples one by one.
+
+        By default, shards that are read as streams are divided over nodes' ranks, then over workers, and the samples of
+        an indexed source as with ``remainder="uneven"``.
+
+        Samples are dealt out in steps: in each, every rank gets a batch, and its workers make them in turn. What is in
+        a step depends on how many samples it has, and not on how many ranks and workers share them. Ranks and workers
+        may be more than there are shards.
+
+        Args:
+            splitter: divides the shards.
+            remainder: divides the samples, and says what becomes of those at the end that do not fill a step:
+                ``"drop"``: they are left out; ``"pad"``: the step is filled up with the first samples of the order once
+                more; so all ranks have equal numbers of batches. ``"uneven"``: each sample is there exactly once, and
+                ranks may differ by one batch.
+
+        Raises:
+            SplitError: when it is built: there is no index that says how many samples there are; or a stage drops
+                values, so that no equal numbers can be promised.
+        """
+        if (splitter is None) == (remainder is None):
+            raise TypeError("split() takes a splitter, which divides shards, or remainder=, which divides samples")
+        if splitter is not None:
+            return self._evolve(splitter=as_splitter(splitter), remainder=None)
+        if remainder not in REMAINDERS:
+            raise ValueError(f"split(remainder={remainder!r}): expected one of {', '.join(map(repr, REMAINDERS))}")
+        return self._evolve(remainder=remainder)
 
     def shuffle(
         self,
-        size: int = 1000,
+        size: int | None = None,
         *,
         seed: int = 0,
         shards: bool = True,
         initial: int | None = None,
         max_bytes: int | None = None,
+        window_shards: int | None = None,
     ) -> Self:
-        """Shuffle the shards, and the values in a buffer.
+        """Shuffle the shards, and the values in a buffer or, of an indexed source, across shards.
 
         The order depends on the seed, the epoch and the shard list alone. A value leaves the buffer at most
         ``size - 1`` places early, and about ``size`` places late on average. What follows `shuffle` in the chain
         works on shuffled values; what comes before it fills the buffer: shuffle before decoding to hold small values.
 
         Args:
-            size: how many values the buffer holds; 0 shuffles the shards only.
+            size: how many values the buffer holds; 0 for none. By default 1000, or none with ``window_shards``.
             seed: any integer. Neither torch's, numpy's nor Python's global seed has an effect.
             shards: whether to permute the shards, anew in each epoch.
             initial: how full the buffer is when the first value leaves, for a quicker start; None: it is filled.
             max_bytes: how much memory the values in the buffer may take, estimated.
+            window_shards: permute all samples of so many shards, which come one after the other, together. No more
+                shards are open at a time, and unlike a buffer, which each worker has for itself, it leaves the order
+                independent of the number of ranks and workers.
+
+        Raises:
+            SplitError: when it is built: ``window_shards`` without an index.
         """
-        _at_least("shuffle", size=(size, 0), initial=(initial, 1), max_bytes=(max_bytes, 1))
+        _at_least("shuffle", size=(size, 0), initial=(initial, 1), max_bytes=(max_bytes, 1),
+                  window_shards=(window_shards, 1))  # fmt: skip
+        if size is None:
+            size = 1000 if window_shards is None else 0
         plan = self.plan
+        if window_shards is not None:
+            plan = attrs.evolve(plan, window=Window(window_shards, seed))
         if shards:
             plan = attrs.evolve(plan, shard_seed=seed)
         if size > 0:

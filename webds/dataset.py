@@ -102,7 +102,7 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
 
     def explain(self) -> str:
         """Return in words what an iteration reads, by whom, in which order, and with which decoders."""
-        return attrs.evolve(self._bound, splitter=self._splitter(current_place(self._known_rank))).explain()
+        return self._divided(self._bound, current_place(self._known_rank)).explain()
 
     def stats(self) -> Stats:
         """Return what was lost and tried again so far, and where the time went, if the builder says `measure`.
@@ -170,7 +170,12 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
         urls = [os.fspath(url) for url in cast("Iterable[str]", chosen)] if given else self.urls
         if prepare is not None and isinstance(plan.source, TarShards):
             plan = attrs.evolve(plan, source=plan.source.with_shards(urls))
-        return attrs.evolve(plan, splitter=self._splitter(place))
+        return self._divided(plan, place)
+
+    def _divided(self, plan: Plan, place: Place) -> Plan:
+        """Return ``plan`` with what divides it here: an explicit subset is one of shards."""
+        remainder = plan.remainder if self._selection.subset is None else None
+        return attrs.evolve(plan, splitter=self._splitter(place), remainder=remainder)
 
     # The older fluent methods. Each returns another dataset and leaves this one as it is.
 

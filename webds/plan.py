@@ -13,7 +13,9 @@ from typing import Any, Protocol, TypeAlias, final, runtime_checkable
 import attrs
 
 from webds.abc import IndexedSource, Source, Splitter
-from webds.errors import LengthError, place_of
+from webds.bysample import BySample
+from webds.dealing import Remainder, Window
+from webds.errors import LengthError, SplitError, place_of
 from webds.metrics import FIRST_STAGE, SOURCE, Meter
 from webds.observing import Observer, observing
 from webds.order import permutation
@@ -88,6 +90,9 @@ class Plan:
     Attributes:
         source: where samples come from.
         splitter: who reads which shards.
+        remainder: what becomes of the samples that do not divide evenly, where single samples are divided, and not
+            shards by the splitter; None where shards are.
+        window: how samples are shuffled across shards, where single samples are divided.
         stages: what becomes of the samples, in order.
         shard_seed: seed of the order of the shards; None keeps the source's.
         policy: what to do about errors.
@@ -99,6 +104,8 @@ class Plan:
 
     source: Source[Any]
     splitter: Splitter
+    remainder: Remainder | None = None
+    window: Window | None = None
     stages: tuple[Stage, ...] = ()
     shard_seed: int | None = None
     policy: Policy = attrs.field(factory=Policy)
@@ -113,7 +120,13 @@ class Plan:
         return attrs.evolve(self, stages=(*self.stages, stage))
 
     def bound(self, resolve: Resolver) -> Plan:
-        """Return the plan that is run: every stage has its decoders and knows which fields matter after it."""
+        """Return the plan that is run: every stage has its decoders and knows which fields matter after it.
+
+        Raises:
+            SplitError: single samples are to be divided or shuffled, and the source does not know how many there are;
+                or equal parts of them cannot be promised.
+        """
+        self._check_division()
         stages: list[Stage] = []
         fields: Fields = None
         for stage in reversed(self.stages):
@@ -139,6 +152,34 @@ class Plan:
         """Whether any stage asks for the shard's URL as a field."""
         return any("__url__" in stage.named() for stage in self.stages)
 
+    def _check_division(self) -> None:
+        if self.by_sample is not None:
+            self.by_sample.check()
+        elif self.remainder is not None or self.window is not None:
+            asked = "shuffle(window_shards=…)" if self.window is not None else f'split(remainder="{self.remainder}")'
+            if isinstance(self.source, IndexedSource):
+                raise SplitError(
+                    f"{asked} shuffles single samples, and a splitter divides shards: say "
+                    'split(remainder="uneven") or another remainder in its place',
+                    stage="split",
+                )
+            raise SplitError(
+                f"{asked} has to know how many samples there are, which takes an index, and a "
+                f"{type(self.source).__name__} reads streams: call indexed(), for shards that build_index or "
+                "ShardWriter(index=True) made an index of, or local ones",
+                stage="split",
+            )
+
+    @functools.cached_property
+    def by_sample(self) -> BySample | None:
+        """How single samples are divided; None where shards are."""
+        if self.remainder is None or not isinstance(self.source, IndexedSource):
+            return None
+        return BySample(
+            source=self.source, stages=self.stages, remainder=self.remainder, shard_seed=self.shard_seed,
+            window=self.window,
+        )  # fmt: skip
+
     def shards(self, key: tuple[int, ...], place: Place) -> Sequence[str]:
         """Return the shards that ``place`` reads, in their order.
 
@@ -162,7 +203,9 @@ class Plan:
 
     def values(self, run: Run) -> Iterator[Any]:
         """Start one iteration and yield its values, without their origins."""
-        if not self.stages and run.meter is None and run.guard.policy.raises:  # then nobody needs to know origins
+        if (
+            not self.stages and self.by_sample is None and run.meter is None and run.guard.policy.raises
+        ):  # then nobody needs to know origins
             return self._read_shards(run, _as_they_are)
         return map(operator.itemgetter(1), self.run(run))
 
@@ -170,6 +213,8 @@ class Plan:
         """Return what starts an iteration of the source and the first ``count`` stages."""
         if count == 0:
             return self._read
+        if self._is_passed_over(count - 1):
+            return self._upstream(count - 1)
         stage = self.stages[count - 1]
         if not isinstance(stage, EachStage) or not stage.fuses:
             before = self._upstream(count - 1)
@@ -186,15 +231,26 @@ class Plan:
         if count == 0:
             return lambda run: meter.timed(SOURCE, self._read(run))
         before = self._measured(count - 1, meter)
+        if self._is_passed_over(count - 1):
+            return lambda run: meter.timed(FIRST_STAGE + count - 1, before(run))
         stage, row = self.stages[count - 1], FIRST_STAGE + count - 1
         if isinstance(stage, EachStage) and stage.fuses:
             alone = [(stage, f"{stage.name} {count - 1}")]
             return lambda run: meter.timed(row, run_each(alone, before, run))
         return lambda run: meter.timed(row, stage.run(before, run))
 
+    def _is_passed_over(self, number: int) -> bool:
+        return self.by_sample is not None and number in self.by_sample.passed_over
+
     def _read(self, run: Run) -> Iterator[Item]:
         """Yield the samples of all shards of this place, with their origins."""
+        if self.by_sample is not None:
+            return self._read_by_sample(self.by_sample, run)
         return self._read_shards(run, _with_origins_and_url if self.names_url else _with_origins)
+
+    def _read_by_sample(self, division: BySample, run: Run) -> Iterator[Item]:
+        observer = Observer(run.guard.retried, None if run.meter is None else run.meter.opened)
+        return division.read(run, self.fields, observer, names_url=self.names_url)
 
     def _read_shards(self, run: Run, locate: _Locate[T]) -> Generator[T]:
         """Yield what ``locate`` makes of the samples of each shard of this place."""
@@ -261,6 +317,8 @@ class Plan:
         Raises:
             LengthError: that is not known before everything has been read.
         """
+        if self.by_sample is not None:
+            return self.by_sample.length(place)
         if not isinstance(self.source, IndexedSource):
             raise LengthError(
                 "the number of samples is not known before all shards have been read; "
@@ -285,8 +343,11 @@ class Plan:
         first, last = (redact(shards[0]), redact(shards[-1])) if shards else ("", "")
         rows = [("shards", f"{len(shards)}: {first}" + (f" … {last}" if len(shards) > 1 else ""))]
         order = "as listed" if self.shard_seed is None else f"permuted anew each epoch, by seed {self.shard_seed}"
-        axes = " and ".join(sorted(self.splitter.axes)) or "nothing"
-        rows.append(("order", f"{order}; split over {axes} by {name_of(self.splitter)}"))  # type: ignore[arg-type]
+        if self.by_sample is not None:
+            rows += self.by_sample.describe(order)
+        else:
+            axes = " and ".join(sorted(self.splitter.axes)) or "nothing"
+            rows.append(("order", f"{order}; split over {axes} by {name_of(self.splitter)}"))  # type: ignore[arg-type]
         if self.fields is None:
             rows.append(("read", "all fields"))
         else:

@@ -50,7 +50,8 @@ class Repeat(Stage):
     """Goes through everything before it again and again; shuffles differ from one pass to the next.
 
     A pass that yields nothing is the last, and one that an error policy ended; so is the first, if stages behind it
-    drop all that comes of it.
+    drop all that comes of it. Of several workers, one may get nothing in some passes: its last is one with which as
+    many as there are workers have yielded nothing.
     """
 
     name: ClassVar[str] = "repeat"
@@ -58,12 +59,13 @@ class Repeat(Stage):
 
     @override
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
+        empty = 0
         for i in itertools.count() if self.n is None else range(self.n):
-            empty = True
+            empty += 1
             for item in upstream(attrs.evolve(run, passes=(*run.passes, i))):
-                empty = False
+                empty = 0
                 yield item
-            if empty or run.guard.stopped:
+            if empty == run.place.num_workers or run.guard.stopped:
                 return
             if i == 0:
                 run.pass_over()

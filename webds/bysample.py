@@ -1,0 +1,350 @@
+"""Reading by sample: which stages decide how many samples are dealt out, and how each place gets its own."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, Final, final
+
+import attrs
+import numpy as np
+
+from webds.abc import IndexedSource
+from webds.dealing import Dealing, PassOrder, Positions, Remainder, SampleOrder, Window
+from webds.errors import LengthError, SplitError
+from webds.observing import Observer, observing
+from webds.stages.base import EachStage, Fields, Item, Run, Stage
+from webds.stages.batch import Batch
+from webds.stages.flow import Repeat, Take
+from webds.stages.shuffle import Shuffle
+from webds.typing import Place
+
+__all__ = ["BySample"]
+
+_STREAMED: Final = 64
+"""So many samples one after the other are read as a stream, or a whole shard."""
+
+
+@final
+@attrs.frozen(kw_only=True, slots=False)
+class BySample:
+    """How a plan's samples are dealt out one by one, rather than by shards.
+
+    Some stages have a say in it, and are then passed over where the plan runs: with `Take` and `Repeat` in front of
+    the first `Batch`, it is known from the counts which samples there are, so that batches are made of one row of
+    samples, whoever makes them. That holds until the first stage that makes another number of values of those it gets.
+
+    Attributes:
+        source: where the samples are.
+        stages: all stages of the plan.
+        remainder: what becomes of samples that do not fill a step.
+        shard_seed: seed of the order of the shards; None for the source's.
+        window: how samples are shuffled.
+    """
+
+    source: IndexedSource[Any]
+    stages: tuple[Stage, ...]
+    remainder: Remainder
+    shard_seed: int | None = None
+    window: Window | None = None
+
+    def check(self) -> None:
+        """Raise if the ranks are to have equal numbers of batches, and a stage may take some away."""
+        if self.remainder == "uneven":
+            return
+        for stage in self.stages:
+            if isinstance(stage, EachStage) and stage.drops:
+                raise SplitError(
+                    f"{stage.name}({stage.describe()}) drops values, so that no equal numbers for all ranks can be "
+                    f'promised, as split(remainder="{self.remainder}") does: leave samples out by select_samples, '
+                    'or split(remainder="uneven")',
+                    stage="split",
+                )
+
+    @functools.cached_property
+    def order(self) -> SampleOrder:
+        """The order of the samples."""
+        return SampleOrder(np.asarray(self.source.counts(), np.int64), self.shard_seed, self.window)
+
+    @functools.cached_property
+    def known(self) -> int:
+        """How many stages from the first there are before one that makes an unknown number of values, or a batch."""
+        for i, stage in enumerate(self.stages):
+            if isinstance(stage, Batch) or not (isinstance(stage, (Take, Repeat)) or stage.length(1) == 1):
+                return i
+        return len(self.stages)
+
+    @functools.cached_property
+    def passed_over(self) -> frozenset[int]:
+        """The numbers of the stages that have a say in what is dealt out, and nothing to do besides."""
+        found: list[int] = []
+        repeats = is_cut = False
+        for i, stage in enumerate(self.stages[: self.known]):
+            # A buffer is emptied in each pass, and what is cut off from a row of passes makes no pass.
+            if isinstance(stage, Shuffle) or (isinstance(stage, Repeat) and is_cut):
+                break
+            if isinstance(stage, (Repeat, Take)):
+                found.append(i)
+                repeats = repeats or isinstance(stage, Repeat)
+                is_cut = repeats and isinstance(stage, Take)
+        return frozenset(found)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether several passes stand in one row."""
+        return any(isinstance(self.stages[i], Repeat) for i in self.passed_over)
+
+    def dealing(self, world_size: int, start: int = 0) -> tuple[int, Dealing]:
+        """Return how many samples a pass has, and how all passes are dealt out.
+
+        Args:
+            world_size: number of ranks.
+            start: the first position that is dealt out.
+        """
+        one_pass = self.order.counts.sum().item()
+        total: int | None = one_pass
+        for i in sorted(self.passed_over):
+            stage = self.stages[i]
+            if isinstance(stage, Take):
+                limit = stage.n * world_size
+                total = limit if total is None else min(total, limit)
+                one_pass = one_pass if self._is_behind_repeat(i) else total
+            elif isinstance(stage, Repeat):
+                total = None if total is None or (stage.n is None and one_pass) else total * (stage.n or 1)
+        first = next((stage for stage in self.stages if isinstance(stage, Batch)), None)
+        block = 1 if first is None else first.n
+        return one_pass, Dealing(total=total, block=block, remainder=self.remainder, start=start)
+
+    def _turned(self, run: Run, dealing: Dealing) -> Place:
+        """Return the place with the worker that it is in this pass of a repetition of batches.
+
+        Each pass begins with the worker behind the one that ended the last, as a DataLoader asks them.
+        """
+        place = run.place
+        batch = self.stages[self.known] if self.known < len(self.stages) else None
+        if len(run.passes) != 1 or not isinstance(batch, Batch):
+            return place
+        between = itertools.takewhile(lambda stage: not isinstance(stage, Repeat), self.stages[self.known + 1 :])
+        n = dealing.samples(place.rank, place.world_size)
+        if n is None or any(stage.length(1) != 1 or isinstance(stage, Take) for stage in between):
+            return place
+        batches = -(-n // batch.n) if batch.partial else n // batch.n
+        return place._replace(worker=(place.worker - run.passes[0] * batches) % place.num_workers)
+
+    def describe(self, order: str) -> list[tuple[str, str]]:
+        """Return lines for `Plan.explain`.
+
+        Args:
+            order: the order of the shards, in words.
+        """
+        ends = {
+            "drop": "what does not fill a step of all ranks is dropped",
+            "pad": "a last step that is not full is filled up from the beginning",
+            "uneven": "each sample once, so that ranks may differ by one batch",
+        }[self.remainder]
+        _, dealing = self.dealing(1)
+        lines = [("order", f"{order}; samples dealt out {dealing.block} at a time over rank and worker; {ends}")]
+        if self.window is not None:
+            largest = int(np.sort(self.order.counts)[-self.window.shards :].sum())
+            text = (
+                f"samples are permuted within each {self.window.shards} shards, by seed {self.window.seed}: one is "
+                f"displaced by a third of the samples there on average, and never by more than {largest}"
+            )
+            lines.append(("window", text))
+        if any(isinstance(stage, Shuffle) for stage in self.stages[: self.known + 1]):
+            text = (
+                "the buffer of each worker shuffles what it gets, so that the values of a step depend on the number of "
+                "ranks and workers; those of shuffle(window_shards=…) do not"
+            )
+            lines.append(("topology", text))
+        return lines
+
+    def _is_behind_repeat(self, number: int) -> bool:
+        return any(isinstance(self.stages[i], Repeat) for i in self.passed_over if i < number)
+
+    def length(self, place: Place) -> int:
+        """Return how many values an iteration of one rank yields.
+
+        Raises:
+            LengthError: that is not known before everything has been read.
+        """
+        _, dealing = self.dealing(place.world_size)
+        n = dealing.samples(place.rank, place.world_size)
+        for i, stage in enumerate(self.stages):
+            if i in self.passed_over:
+                continue
+            if isinstance(stage, Batch) and i == self.known and n is not None:
+                n = dealing.steps(place.rank, place.world_size) if stage.partial else n // stage.n
+            else:
+                n = None if n is None else stage.length(n)
+            if n is None:
+                raise LengthError(
+                    f"the number of values after {stage.name}({stage.describe()}) is not known beforehand"
+                )
+        if n is None:
+            raise LengthError("no end is known: repeat() was given no number of passes")
+        return n
+
+    def read(self, run: Run, fields: Fields, observer: Observer, *, names_url: bool) -> Generator[Item]:
+        """Yield the samples of one place, with their origins.
+
+        Args:
+            run: the iteration, or the pass of one.
+            fields: the fields that somebody will look at; None for all.
+            observer: hears of what is opened.
+            names_url: whether the samples are to have their shard's URL as a field.
+        """
+        one_pass, dealing = self.dealing(run.place.world_size)
+        shards = self.source.shards()
+        number, order = -1, self.order.of_pass(run.key)
+        read = 0
+
+        def count() -> int:
+            return read
+
+        run.guard.begin_reading(count)
+        try:
+            for positions in dealing.positions(self._turned(run, dealing)):
+                for i, inside in _passes(positions, one_pass, dealing.total):
+                    if self.repeats and i != number:
+                        if number == 0:
+                            run.pass_over()
+                        number, order = i, self.order.of_pass((*run.key, i))
+                    for origin, sample in self._samples(order, inside, shards, run, fields, observer):
+                        if names_url and isinstance(sample, dict):
+                            sample["__url__"] = origin[0]
+                        read += 1
+                        yield origin, sample
+                    if run.guard.stopped:
+                        return
+        finally:
+            run.guard.end_reading(count)
+
+    def _samples(
+        self,
+        order: PassOrder,
+        positions: Positions,
+        shards: Sequence[str],
+        run: Run,
+        fields: Fields,
+        observer: Observer,
+    ) -> Iterator[Item]:
+        """Yield the samples at positions of one pass."""
+        for numbers, ordinals in order.located(positions):
+            readers: dict[int, _Reader] = {}
+            for number, ordinal in zip(numbers, ordinals, strict=True):
+                if number not in readers:
+                    count = int(self.order.counts[number])
+                    readers[number] = _Reader(self.source, shards[number], count, run, fields)
+                readers[number].ordinals.append(ordinal)
+            try:
+                for number, ordinal in zip(numbers, ordinals, strict=True):
+                    with observing(observer):
+                        sample = readers[number].next()
+                    if sample is not _LOST:
+                        key = sample.get("__key__") if isinstance(sample, dict) else None
+                        yield (shards[number], ordinal, key), sample
+                    if run.guard.stopped:
+                        return
+            finally:
+                for reader in readers.values():
+                    reader.close()
+
+
+_LOST: Final = object()
+"""Stands for a sample in place of which there was an error that was let pass."""
+
+
+@final
+class _Reader:
+    """Samples of one shard, in the order in which they are wanted.
+
+    Args:
+        source: where the shard is.
+        shard: its URL.
+        count: how many samples it has.
+        run: the iteration.
+        fields: the fields that somebody will look at; None for all.
+    """
+
+    def __init__(self, source: IndexedSource[Any], shard: str, count: int, run: Run, fields: Fields) -> None:
+        self._source = source
+        self._shard = shard
+        self._count = count
+        self._run = run
+        self._fields = fields
+        self.ordinals: list[int] = []
+        self._read = 0
+        self._alone = False
+        self._samples: Generator[Any] | None = None
+
+    def next(self) -> Any:
+        """Return the next sample, or `_LOST`."""
+        self._read += 1
+        is_last = self._read == len(self.ordinals)
+        try:
+            sample = self._one()
+            if is_last and self._samples is not None:
+                next(self._samples, None)  # a source may have something to say at the end of a shard
+        except Exception as error:
+            self.close()
+            self._run.guard.handle(error, "read", url=self._shard)
+            return _LOST
+        if is_last:
+            self.close()
+        return sample
+
+    def _one(self) -> Any:
+        ordinal = self.ordinals[self._read - 1]
+        if not self._alone:
+            try:
+                if self._samples is None:
+                    self._samples = self._begin(self.ordinals[self._read - 1 :])
+                return next(self._samples)
+            except Exception:
+                # What was read together fails together: which of them it is shows when each is read by itself.
+                self._alone = True
+                self.close()
+        with contextlib.closing(_iterator(self._source.read_at(self._shard, (ordinal,), self._fields))) as samples:
+            return next(samples)
+
+    def _begin(self, wanted: list[int]) -> Generator[Any]:
+        first, end = wanted[0], wanted[-1] + 1
+        if len(wanted) < min(_STREAMED, self._count) or wanted != list(range(first, end)):
+            return _iterator(self._source.read_at(self._shard, wanted, self._fields))
+        samples = self._source.read(self._shard, self._fields, first)
+        return _iterator(samples, None if end == self._count else len(wanted))
+
+    def close(self) -> None:
+        """Let go of the shard."""
+        if self._samples is not None:
+            self._samples.close()
+            self._samples = None
+
+
+def _iterator(samples: Iterator[Any], n: int | None = None) -> Generator[Any]:
+    """Yield the samples, or the first ``n``, and close what yields them in the end."""
+    try:
+        yield from itertools.islice(samples, n)
+    finally:
+        close = getattr(samples, "close", None)
+        if close is not None:
+            close()
+
+
+def _passes(positions: Positions, one_pass: int, total: int | None) -> Iterator[tuple[int, Positions]]:
+    """Yield the numbers of the passes, and the positions within each.
+
+    What is behind the end fills up the last step: it is the beginning of the last pass again.
+    """
+    if one_pass == 0:
+        return
+    if total is not None:
+        last = (total - 1) // one_pass * one_pass
+        positions = np.where(positions < total, positions, last + (positions - total) % min(one_pass, total - last))
+    passes = positions // one_pass
+    cuts = (np.flatnonzero(np.diff(passes)) + 1).tolist()
+    for lo, hi in itertools.pairwise([0, *cuts, len(positions)]):
+        yield int(passes[lo]), positions[lo:hi] % one_pass
