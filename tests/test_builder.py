@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import threading
 import warnings
@@ -19,6 +20,7 @@ from typing_extensions import Buffer, override
 
 import webds
 from webds.abc import Decoder, Splitter
+from webds.dealing import Remainder
 from webds.errors import (
     DecodeError,
     EmptyDatasetError,
@@ -176,6 +178,29 @@ def test_split_says_who_reads_which_shards(numbers: webds.DatasetBuilder[int], m
     assert list(numbers.split(webds.NoSplit()).build()) == list(range(20))
     with pytest.raises(TypeError, match="NoSplit"):
         numbers.split(webds.NoSplit)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # what is tested
+
+
+def test_split_remainder_says_what_becomes_of_what_is_over(urls: list[str]) -> None:
+    numbers = webds.DatasetBuilder(urls).indexed().map(label)
+    ends: list[tuple[Remainder, int]] = [("drop", 18), ("pad", 21), ("uneven", 20)]
+    for remainder, expected in ends:
+        values = list(itertools.chain(*numbers.split(remainder=remainder).batch(3, collate=list).build()))
+        assert values == [*range(20), 0][:expected]
+    with pytest.raises(ValueError, match="expected one of 'drop', 'pad', 'uneven'"):
+        numbers.split(remainder=cast("Any", "even"))
+    with pytest.raises(TypeError, match="a splitter, which divides shards, or remainder="):
+        cast("Any", numbers).split()
+    with pytest.raises(TypeError, match="a splitter, which divides shards, or remainder="):
+        cast("Any", numbers).split(webds.NoSplit(), remainder="drop")
+
+
+def test_shuffle_window_shards_is_how_many_are_shuffled_together(urls: list[str]) -> None:
+    numbers = webds.DatasetBuilder(urls).indexed().map(label)
+    values = list(numbers.shuffle(window_shards=2, shards=False).build())
+    assert sorted(values[:10]) == list(range(10))
+    assert sorted(values[10:]) == list(range(10, 20))
+    assert values[:10] != list(range(10))
+    assert max(values[:5]) >= 5, "across shards"
 
 
 def test_shuffle_size_bounds_how_early_a_value_comes(numbers: webds.DatasetBuilder[int]) -> None:

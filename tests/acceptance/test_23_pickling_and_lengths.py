@@ -138,7 +138,7 @@ def test_23_a_plain_pickle_takes_its_losses_along(tmp_path: Path) -> None:
 UNKNOWN: dict[str, Any] = {
     "streamed": webds.DatasetBuilder,
     "filtered": lambda urls: webds.DatasetBuilder(webds.MemorySource(range(9))).filter(is_odd),
-    "batched": lambda urls: webds.DatasetBuilder(webds.MemorySource(range(9))).batch(2),
+    "batched": lambda urls: webds.DatasetBuilder(webds.MemorySource(range(9))).split(webds.NoSplit()).batch(2),
     "piped": lambda urls: webds.DatasetBuilder(webds.MemorySource(range(9))).pipe(iter),
     "endless": lambda urls: webds.DatasetBuilder(webds.MemorySource(range(9))).repeat(),
     "skipping": lambda urls: webds.DatasetBuilder(webds.MemorySource([{"a": 1}])).to_tuple("a", missing="skip"),

@@ -30,13 +30,17 @@ BUILDER = {
         "verify": "test_verify_is_what_must_be_as_a_manifest_says",
     },
     "of": {"plan": "test_of_wraps_a_plan"},
-    "split": {"splitter": "test_split_says_who_reads_which_shards"},
+    "split": {
+        "splitter": "test_split_says_who_reads_which_shards",
+        "remainder": "test_split_remainder_says_what_becomes_of_what_is_over",
+    },
     "shuffle": {
         "size": "test_shuffle_size_bounds_how_early_a_value_comes",
         "seed": "test_shuffle_seed_is_the_order",
         "shards": "test_shuffle_shards_permutes_them_as_a_whole",
         "initial": "test_shuffle_initial_lets_values_go_earlier",
         "max_bytes": "test_shuffle_max_bytes_bounds_the_buffer",
+        "window_shards": "test_shuffle_window_shards_is_how_many_are_shuffled_together",
     },
     "repeat": {"n": "test_repeat_n_is_the_number_of_passes"},
     "take": {"n": "test_take_n_is_the_number_of_values"},

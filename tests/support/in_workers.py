@@ -23,6 +23,7 @@ __all__ = [
     "fails",
     "fails_on_three",
     "is_odd",
+    "key_of",
     "kill_worker_at_fifty",
     "label",
     "numbers_of",
@@ -83,6 +84,11 @@ def as_is(value: Any) -> Any:
 def label(sample: dict[str, Any]) -> int:
     """Return the number of a sample."""
     return int(sample["cls"])
+
+
+def key_of(sample: dict[str, Any]) -> str:
+    """Return the key of a sample."""
+    return str(sample["__key__"])
 
 
 def with_place(value: Any) -> tuple[int, Any]:
