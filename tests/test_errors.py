@@ -52,6 +52,7 @@ STANDARD: dict[str, tuple[type[Exception], ...]] = {
     "SampleError": (ValueError,),
     "SplitError": (ValueError,),
     "StaleIndexError": (ValueError,),
+    "StateError": (ValueError,),
     "TarFormatError": (tarfile.ReadError,),
     "UntrustedDataError": (DecodeError, PermissionError, ValueError),
     "UrlError": (ValueError,),

@@ -153,6 +153,9 @@ if TYPE_CHECKING:
         StaleIndexError as StaleIndexError,
     )
     from webds.errors import (
+        StateError as StateError,
+    )
+    from webds.errors import (
         TarFormatError as TarFormatError,
     )
     from webds.errors import (
@@ -356,8 +359,8 @@ _WHERE: Final = {
     "webds.dataset": "BaseDataset Dataset",
     "webds.errors": (
         "BatchError DecodeError EmptyDatasetError EncodeError ErrorBudgetError FieldError LengthError "
-        "MissingExtraError OpenError SampleError SplitError StaleIndexError TarFormatError UntrustedDataError "
-        "UrlError WebdsError WriteError"
+        "MissingExtraError OpenError SampleError SplitError StaleIndexError StateError TarFormatError "
+        "UntrustedDataError UrlError WebdsError WriteError"
     ),
     "webds.frontdoors": "WebDataset tariterator",
     "webds.indexing": "build_index",
@@ -446,6 +449,7 @@ __all__ = [
     "Splitter",
     "StageTime",
     "StaleIndexError",
+    "StateError",
     "Stats",
     "StdioOpener",
     "TarFormatError",

@@ -117,7 +117,7 @@ class BySample:
         block = 1 if first is None else first.n
         return one_pass, Dealing(total=total, block=block, remainder=self.remainder, start=start)
 
-    def _turned(self, run: Run, dealing: Dealing) -> Place:
+    def _turned(self, run: Run) -> Place:
         """Return the place with the worker that it is in this pass of a repetition of batches.
 
         Each pass begins with the worker behind the one that ended the last, as a DataLoader asks them.
@@ -127,11 +127,22 @@ class BySample:
         if len(run.passes) != 1 or not isinstance(batch, Batch):
             return place
         between = itertools.takewhile(lambda stage: not isinstance(stage, Repeat), self.stages[self.known + 1 :])
-        n = dealing.samples(place.rank, place.world_size)
-        if n is None or any(stage.length(1) != 1 or isinstance(stage, Take) for stage in between):
+        if any(stage.length(1) != 1 or isinstance(stage, Take) for stage in between):
             return place
-        batches = -(-n // batch.n) if batch.partial else n // batch.n
-        return place._replace(worker=(place.worker - run.passes[0] * batches) % place.num_workers)
+        first, start = 0, 0
+        if run.start is not None and run.resumed is not None and run.resumed.passes:
+            first, start = run.resumed.passes[0], run.start
+        before = run.passes[0] - first
+        if before == 0:
+            return place
+        batches = self._batches(batch, place, start) + (before - 1) * self._batches(batch, place, 0)
+        return place._replace(worker=(place.worker - batches) % place.num_workers)
+
+    def _batches(self, batch: Batch, place: Place, start: int) -> int:
+        """Return how many batches a rank makes in a pass, from a position on."""
+        _, dealing = self.dealing(place.world_size, start)
+        n = dealing.samples(place.rank, place.world_size) or 0
+        return -(-n // batch.n) if batch.partial else n // batch.n
 
     def describe(self, order: str) -> list[tuple[str, str]]:
         """Return lines for `Plan.explain`.
@@ -196,29 +207,33 @@ class BySample:
             observer: hears of what is opened.
             names_url: whether the samples are to have their shard's URL as a field.
         """
-        one_pass, dealing = self.dealing(run.place.world_size)
+        resumed, progress = run.resumes_here, run.progress
+        start = 0 if run.start is None or resumed is None else run.start
+        skipped = 0 if run.start is not None or resumed is None else resumed.read
+        one_pass, dealing = self.dealing(run.place.world_size, start)
         shards = self.source.shards()
         number, order = -1, self.order.of_pass(run.key)
-        read = 0
+        progress.passes, progress.shard, progress.read = run.passes, 0, skipped
 
         def count() -> int:
-            return read
+            return progress.read - skipped
 
         run.guard.begin_reading(count)
         try:
-            for positions in dealing.positions(self._turned(run, dealing)):
+            for positions in dealing.positions(self._turned(run), skipped):
                 for i, inside in _passes(positions, one_pass, dealing.total):
                     if self.repeats and i != number:
                         if number == 0:
                             run.pass_over()
                         number, order = i, self.order.of_pass((*run.key, i))
                     for origin, sample in self._samples(order, inside, shards, run, fields, observer):
+                        progress.read += 1
                         if names_url and isinstance(sample, dict):
                             sample["__url__"] = origin[0]
-                        read += 1
-                        yield origin, sample
-                    if run.guard.stopped:
-                        return
+                        if sample is not _LOST:
+                            yield origin, sample
+                        if run.guard.stopped:
+                            return
         finally:
             run.guard.end_reading(count)
 
@@ -243,11 +258,8 @@ class BySample:
                 for number, ordinal in zip(numbers, ordinals, strict=True):
                     with observing(observer):
                         sample = readers[number].next()
-                    if sample is not _LOST:
-                        key = sample.get("__key__") if isinstance(sample, dict) else None
-                        yield (shards[number], ordinal, key), sample
-                    if run.guard.stopped:
-                        return
+                    key = sample.get("__key__") if isinstance(sample, dict) else None
+                    yield (shards[number], ordinal, key), sample
             finally:
                 for reader in readers.values():
                     reader.close()

@@ -22,6 +22,7 @@ from webds.openers.schemes import OpenerLike, reader
 from webds.order import EpochClock
 from webds.plan import Plan
 from webds.policy import Guard, Handler, Ledger, Policy, reraise_exception
+from webds.resuming import Known, Mark, Whereabouts
 from webds.shared import is_spawning
 from webds.sources.tar import TarShards, Urls
 from webds.splitters import NoSplit, SplitByWorker, SplitExplicit, current_place, current_rank
@@ -60,6 +61,7 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
         self._ledger = Ledger(plan.policy.ledger)
         self._metrics = Metrics(len(plan.stages)) if plan.measured else None
         self._known_rank: tuple[int, int] | None = None
+        self._known = Known()
         self.urls: list[str] = list(plan.source.shards())
 
     @property
@@ -72,16 +74,18 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
     @override
     def __iter__(self) -> Iterator[ValueT_co]:
         place = current_place(self._known_rank)
-        info = torch.utils.data.get_worker_info()
-        turn = self._clock.begin() if info is None else self._clock.begin(info.id, info.seed - info.id)
+        turn, resume = self.whereabouts.begin()
         run = Run(
             guard=Guard(self._plan.policy, self._ledger, turn.epoch),
-            place=place,
+            place=place if resume is None else resume.placed(place),
             turn=turn,
             clock=self._clock,
             checks_empty=self._plan.checks_empty,
             meter=None if self._metrics is None else self._metrics.meter(),
         )
+        if resume is not None:
+            run = resume.run(run)
+        self.whereabouts.begun(Mark(turn.epoch, run.place, run.progress, resume))
         return _values(self._selected(place), run)
 
     def __len__(self) -> int:
@@ -97,8 +101,42 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
         return self._bound.length(current_place(self._known_rank))
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration epoch ``epoch``, also in DataLoader workers that are alive."""
+        """Make the next iteration epoch ``epoch``, also in DataLoader workers that are alive.
+
+        A state that was loaded is of its own epoch, and forgotten if this is another one.
+        """
+        self.whereabouts.forget(unless_of=epoch)
         self._clock.set(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the iteration that was started last is, for JSON; it may be at its end, or broken off.
+
+        What was handed out is behind it, what was only read ahead is not. Before the first value of a resumed
+        iteration, and before that began, it is the position that was loaded. In a DataLoader worker it is that of this
+        worker.
+
+        Where samples are dealt out one by one (see `DatasetBuilder.split`) and no stage holds values back or drops
+        some, a state is one number, and can be loaded for any number of ranks and workers. Otherwise it is for as many
+        as there were; for what a shuffle buffer, `pipe` or `unbatch` held, the pass is read again from its beginning.
+
+        Raises:
+            StateError: DataLoader workers iterated, so that this process does not know how far they are: use
+                `DatasetBuilder.loader`, whose state counts what the training loop got.
+        """
+        return self.whereabouts.state()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iteration be the rest of the one that ``state`` is of, and the one after it the next epoch.
+
+        The rest may be empty.
+
+        Args:
+            state: what `state_dict` returned, of this dataset or of a loader.
+
+        Raises:
+            StateError: the state does not fit this dataset; the difference is named.
+        """
+        self.whereabouts.load(state)
 
     def explain(self) -> str:
         """Return in words what an iteration reads, by whom, in which order, and with which decoders."""
@@ -171,6 +209,15 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
         if prepare is not None and isinstance(plan.source, TarShards):
             plan = attrs.evolve(plan, source=plan.source.with_shards(urls))
         return self._divided(plan, place)
+
+    @property
+    def whereabouts(self) -> Whereabouts:
+        """Where the iterations of this dataset are, for those who hand out its values."""
+        return Whereabouts(self._known, self._clock, self._plan_here)
+
+    def _plan_here(self) -> tuple[Plan, Place]:
+        place = current_place(self._known_rank)
+        return self._divided(self._bound, place), place
 
     def _divided(self, plan: Plan, place: Place) -> Plan:
         """Return ``plan`` with what divides it here: an explicit subset is one of shards."""
@@ -257,8 +304,10 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
 
 def _values(plan: Plan, run: Run) -> Generator[Any]:
     try:
-        yield from plan.values(run)
-        run.guard.finish()
+        if run.resumed is None or not run.resumed.done:
+            yield from plan.values(run)
+            run.guard.finish()
+        run.progress.done = True
     finally:
         if run.meter is not None:
             run.meter.flush()

@@ -7,6 +7,7 @@
     ├── SampleError                 members that do not make up samples: fields twice, keys apart (also ValueError)
     ├── OpenError                   a URL that cannot be opened or read to its end (also OSError)
     ├── StaleIndexError             an index that does not fit its shard, or is none (also ValueError)
+    ├── StateError                  a saved state that does not fit, or cannot be told (also ValueError)
     ├── UrlError                    a pattern without a match, a directory, an empty list (also ValueError)
     ├── DecodeError                 bytes that a decoder cannot turn into a value (also ValueError)
     │   └── UntrustedDataError      bytes that would run code if decoded (also PermissionError)
@@ -48,6 +49,7 @@ __all__ = [
     "SampleError",
     "SplitError",
     "StaleIndexError",
+    "StateError",
     "TarFormatError",
     "UntrustedDataError",
     "UrlError",
@@ -212,6 +214,10 @@ class SplitError(WebdsError, ValueError):
 
 class LengthError(WebdsError, TypeError):
     """A length that is not known before everything has been read."""
+
+
+class StateError(WebdsError, ValueError):
+    """A saved state that does not fit what it is loaded into, or cannot be told."""
 
 
 class ErrorBudgetError(WebdsError, RuntimeError):

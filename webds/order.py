@@ -64,10 +64,12 @@ class Turn:
     Attributes:
         epoch: its number, from 0.
         run: which record of the clock it is; None for an iteration without workers.
+        number: how many iterations began before it.
     """
 
     epoch: int
     run: int | None = None
+    number: int = attrs.field(default=0, eq=False)
 
 
 @final
@@ -82,7 +84,9 @@ class EpochClock:
     """
 
     def __init__(self) -> None:
-        self._file = SharedFile(json.dumps({"next": 0, "opened": 0, "runs": []}).encode())
+        self._file = SharedFile(
+            json.dumps({"next": 0, "opened": 0, "begun": 0, "by_workers": False, "runs": []}).encode()
+        )
         self._pid = os.getpid()
         self._last: dict[tuple[int, int | None], tuple[int, int]] = {}
 
@@ -93,25 +97,39 @@ class EpochClock:
         with self._file.locked():
             self._save(self._load() | {"next": int(epoch)})
 
-    def begin(self, worker: int | None = None, base_seed: int | None = None) -> Turn:
+    def look(self) -> tuple[int, int, bool]:
+        """Return the next epoch, how many iterations have begun, and whether workers began the last one."""
+        state = self._load()
+        return state["next"], state["begun"], state["by_workers"]
+
+    def begin(
+        self, worker: int | None = None, base_seed: int | None = None, resumed: tuple[int, int | None] | None = None
+    ) -> Turn:
         """Return the turn of an iteration that begins now.
 
         Args:
             worker: the DataLoader worker that begins; None in a process that reads by itself.
             base_seed: torch's seed of the DataLoader iterator that the worker belongs to.
+            resumed: an epoch to go on with, in place of the next one, and how many iterations have begun before that
+                one, None for any number.
         """
         with self._file.locked():
             state = self._load()
+            epoch, number = state["next"], state["begun"]
+            if resumed is not None and resumed[1] in (None, number):
+                epoch = resumed[0]
             if worker is None:
-                epoch = state["next"]
-                self._save(state | {"next": epoch + 1})
-                return Turn(epoch)
-            run = self._join(state, worker, base_seed)
+                self._save(state | {"next": epoch + 1, "begun": number + 1, "by_workers": False})
+                return Turn(epoch, None, number)
+            run = self._join(state, worker, base_seed, epoch)
             self._save(state)
-            return Turn(run["epoch"], run["id"])
+            return Turn(run["epoch"], run["id"], run["number"])
 
-    def _join(self, state: dict[str, Any], worker: int, base_seed: int | None) -> dict[str, Any]:
-        """Return the run that a worker begins, entered in it; ``first`` is that of its iterator, ``n`` counts on."""
+    def _join(self, state: dict[str, Any], worker: int, base_seed: int | None, epoch: int) -> dict[str, Any]:
+        """Return the run that a worker begins, entered in it; ``first`` is that of its iterator, ``n`` counts on.
+
+        One that is not there yet is opened, as epoch ``epoch``.
+        """
         if self._pid != os.getpid():
             self._pid, self._last = os.getpid(), {}
         last = self._last.get((worker, base_seed))
@@ -125,10 +143,11 @@ class EpochClock:
         if found is None:
             opened = state["opened"]
             first = opened if first is None else first
-            found = {"id": opened, "seed": base_seed, "first": first, "n": n, "epoch": state["next"], "seen": []}
-            found["flow"] = {}
+            found = {"id": opened, "seed": base_seed, "first": first, "n": n, "epoch": epoch, "seen": []}
+            found |= {"flow": {}, "number": state["begun"]}
             state["runs"] = [*state["runs"], found][-_RUNS_KEPT:]
-            state |= {"opened": opened + 1, "next": state["next"] + 1}
+            state |= {"opened": opened + 1, "next": epoch + 1}
+            state |= {"begun": state["begun"] + 1, "by_workers": True}
         found["seen"].append(worker)
         self._last[worker, base_seed] = (found["first"], n)
         return found

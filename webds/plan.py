@@ -20,8 +20,10 @@ from webds.metrics import FIRST_STAGE, SOURCE, Meter
 from webds.observing import Observer, observing
 from webds.order import permutation
 from webds.policy import Policy
+from webds.progress import Progress
 from webds.redaction import redact
 from webds.stages.base import EachStage, Fields, Item, Labels, Resolver, Run, Stage, Upstream, run_each
+from webds.stages.flow import Take
 from webds.stages.functions import name_of
 from webds.tar import ReadStats
 from webds.typing import Place, T
@@ -78,7 +80,7 @@ class DescribedSource(Protocol):
         ...
 
 
-_Locate: TypeAlias = "Callable[[str, Iterator[Any], _Progress], Iterator[T]]"
+_Locate: TypeAlias = "Callable[[str, Iterator[Any], Progress], Iterator[T]]"
 """From a shard, its samples and a note of how many there were to what goes on."""
 
 
@@ -137,6 +139,9 @@ class Plan:
         for stage in reversed(stages):
             named.append(stage.labelled(labels))
             labels = stage.labels(labels)
+        named = [
+            attrs.evolve(stage, number=str(i)) if isinstance(stage, Take) else stage for i, stage in enumerate(named)
+        ]
         return attrs.evolve(self, stages=tuple(named), is_bound=True)
 
     @functools.cached_property
@@ -209,8 +214,18 @@ class Plan:
             return self._read_shards(run, _as_they_are)
         return map(operator.itemgetter(1), self.run(run))
 
+    @functools.cached_property
+    def held(self) -> int:
+        """The number of stages up to the last one that holds values back: behind it, progress is counted."""
+        return max((i for i, stage in enumerate(self.stages, 1) if stage.holds), default=0)
+
     def _upstream(self, count: int) -> Upstream:
         """Return what starts an iteration of the source and the first ``count`` stages."""
+        if 0 < count == self.held:
+            return functools.partial(_counted, self._uncounted(count))
+        return self._uncounted(count)
+
+    def _uncounted(self, count: int) -> Upstream:
         if count == 0:
             return self._read
         if self._is_passed_over(count - 1):
@@ -237,6 +252,8 @@ class Plan:
         if isinstance(stage, EachStage) and stage.fuses:
             alone = [(stage, f"{stage.name} {count - 1}")]
             return lambda run: meter.timed(row, run_each(alone, before, run))
+        if count == self.held:
+            return lambda run: meter.timed(row, _counted(functools.partial(stage.run, before), run))
         return lambda run: meter.timed(row, stage.run(before, run))
 
     def _is_passed_over(self, number: int) -> bool:
@@ -255,6 +272,10 @@ class Plan:
     def _read_shards(self, run: Run, locate: _Locate[T]) -> Generator[T]:
         """Yield what ``locate`` makes of the samples of each shard of this place."""
         shards = self.shards(run.key, run.place)
+        resumed = run.resumes_here
+        run.progress.passes, run.progress.shard = run.passes, 0 if resumed is None else resumed.shard
+        run.progress.read = 0 if resumed is None else resumed.read
+        shards = shards[run.progress.shard :]
         observer = Observer(run.guard.retried, None if run.meter is None else run.meter.opened)
         if not isinstance(self.source, ForeseeingSource) or not self.source.foresees:
             yield from self._read_in_turn(shards, run, locate, observer)
@@ -270,8 +291,11 @@ class Plan:
         guard = run.guard
         stats = ReadStats()
         failed = False
-        for shard in shards:
+        progress = run.progress
+        begin = progress.read
+        for number, shard in enumerate(shards, progress.shard):
             stopped = False
+            progress.shard, progress.read = number, begin
 
             def on_error(error: Exception, shard: str = shard, after: int | None = None) -> bool:
                 nonlocal failed, stopped
@@ -280,17 +304,18 @@ class Plan:
                 return not stopped
 
             samples: Iterator[Any] | None = None
-            progress = _Progress()
-            guard.begin_reading(progress.samples)
+            samples_read = functools.partial(_since, progress, begin)
+            guard.begin_reading(samples_read)
             try:
                 with observing(observer):
-                    samples = self._open(shard, None if guard.policy.raises else on_error, stats)
+                    samples = self._open(shard, None if guard.policy.raises else on_error, stats, begin)
                     begun = _begun(samples)
                 yield from locate(shard, begun, progress)
             except Exception as error:  # of the source: what is done with a sample raises elsewhere
                 on_error(error, after=None if place_of(error).get("stage") == "open" else progress.read)
             finally:
-                guard.end_reading(progress.samples)
+                guard.end_reading(samples_read)
+                begin = 0
                 close = getattr(samples, "close", None)
                 if close is not None:
                     close()
@@ -303,10 +328,12 @@ class Plan:
             used = stats.members - stats.passed_over
             run.check_not_empty("read", "the keys rule", used, stats.passed_over, stats.examples)
 
-    def _open(self, shard: str, on_error: Callable[[Exception], bool] | None, stats: ReadStats) -> Iterator[Any]:
+    def _open(
+        self, shard: str, on_error: Callable[[Exception], bool] | None, stats: ReadStats, start: int
+    ) -> Iterator[Any]:
         if isinstance(self.source, RecoveringSource):
-            return iter(self.source.read_on(shard, self.fields, on_error=on_error, stats=stats))
-        return iter(self.source.read(shard, self.fields))
+            return iter(self.source.read_on(shard, self.fields, start, on_error=on_error, stats=stats))
+        return iter(self.source.read(shard, self.fields, start))
 
     def length(self, place: Place) -> int:
         """Return how many values an iteration of one rank yields.
@@ -363,30 +390,36 @@ class Plan:
         return "\n".join(f"{name:<10} {text}" for name, text in rows)
 
 
-@final
-class _Progress:
-    """How far the reading of a shard has come, for those who judge which part of it was in error."""
-
-    def __init__(self) -> None:
-        self.read = 0
-
-    def samples(self) -> int:
-        """Return how many samples have been read."""
-        return self.read
-
-
-def _as_they_are(shard: str, samples: Iterator[Any], progress: _Progress) -> Iterator[Any]:
-    return samples
+def _counted(upstream: Upstream, run: Run) -> Iterator[Item]:
+    """Yield the items of a stage that holds some back; where the run goes on, without those that were handed out."""
+    resumed, progress = run.resumes_here, run.progress
+    progress.passes, progress.shard, progress.read = run.passes, 0, 0
+    before = 0 if resumed is None else resumed.read
+    for item in upstream(run.untracked):
+        progress.read += 1
+        if progress.read > before:
+            yield item
 
 
-def _with_origins(shard: str, samples: Iterator[Any], progress: _Progress) -> Iterator[Item]:
+def _since(progress: Progress, begin: int) -> int:
+    """Return how many samples have been read of a shard that was begun at one."""
+    return progress.read - begin
+
+
+def _as_they_are(shard: str, samples: Iterator[Any], progress: Progress) -> Iterator[Any]:
+    for ordinal, sample in enumerate(samples, progress.read):
+        progress.read = ordinal + 1
+        yield sample
+
+
+def _with_origins(shard: str, samples: Iterator[Any], progress: Progress) -> Iterator[Item]:
     """Yield the samples of a shard with their origins."""
-    for ordinal, sample in enumerate(samples):
+    for ordinal, sample in enumerate(samples, progress.read):
         progress.read = ordinal + 1
         yield (shard, ordinal, sample.get("__key__") if isinstance(sample, dict) else None), sample
 
 
-def _with_origins_and_url(shard: str, samples: Iterator[Any], progress: _Progress) -> Iterator[Item]:
+def _with_origins_and_url(shard: str, samples: Iterator[Any], progress: Progress) -> Iterator[Item]:
     """The same, and the shard's URL in each sample."""
     for origin, sample in _with_origins(shard, samples, progress):
         if isinstance(sample, dict):

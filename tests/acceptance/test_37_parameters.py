@@ -154,6 +154,10 @@ DATASET = {
     },
     "shuffle": {"size": IN_METHODS + "TestShuffle::test_it_shuffles_samples_and_shards"},
     "to_tuple": {"fields": IN_METHODS + "TestToTuple::test_a_field_an_argument", "handler": HANDLED_MISSING},
+    "state_dict": {},
+    "load_state_dict": {
+        "state": "test_resuming.py::test_a_state_describes_the_last_started_iteration_and_epochs_go_on"
+    },
     "set_epoch": {"epoch": "test_builder.py::test_epochs_of_one_dataset_differ_and_can_be_set"},
     "raw_iter": {},
     "shard_selection": {},

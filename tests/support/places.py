@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
+
+from typing_extensions import override
 
 import webds
 from webds.dataset import resolve_decoders
 from webds.order import Turn
 from webds.policy import Guard, Ledger
+from webds.resuming import Beginning, Mark, parse_state, state_of
 from webds.stages.base import Run
 from webds.typing import Place
 
-__all__ = ["at_place", "in_turn", "of_rank", "of_ranks", "steps"]
+__all__ = ["Rank", "at_place", "in_turn", "of_rank", "of_ranks", "steps"]
 
 V = TypeVar("V")
 
@@ -23,6 +27,64 @@ def at_place(builder: webds.DatasetBuilder[V], place: Place, epoch: int = 0) -> 
     plan = builder.plan.bound(lambda spec: resolve_decoders({}, spec))
     run = Run(Guard(plan.policy, Ledger()), place, Turn(epoch), None, checks_empty=False)
     return iter(plan.values(run))
+
+
+class Rank(Iterator[V]):
+    """One rank of a training, with all its workers: iterates as a DataLoader does, and knows its state.
+
+    Args:
+        builder: what is iterated over.
+        rank: which one.
+        world_size: of how many.
+        workers: how many; 0 for the process itself.
+        state: where to go on.
+        epoch: number of the iteration.
+    """
+
+    def __init__(
+        self,
+        builder: webds.DatasetBuilder[V],
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 0,
+        state: Any = None,
+        epoch: int = 0,
+    ) -> None:
+        self._plan = builder.plan.bound(lambda spec: resolve_decoders({}, spec))
+        place = Place(rank, world_size, 0, max(workers, 1))
+        resume = None if state is None else parse_state(state, self._plan)
+        begins = Beginning(epoch) if resume is None else resume.beginning(place)
+        self._epoch, self._place, self._marks, self._next = begins.epoch, place, dict(begins.marks), begins.following
+        self._alive: list[tuple[Iterator[Any], Run]] = []
+        for worker in range(max(workers, 1)):
+            there = place._replace(worker=worker)
+            run = Run(
+                Guard(self._plan.policy, Ledger()), there if resume is None else resume.placed(there),
+                Turn(self._epoch), None, checks_empty=False,
+            )  # fmt: skip
+            run = run if resume is None else resume.run(run)
+            values = iter(()) if run.resumed is not None and run.resumed.done else iter(self._plan.values(run))
+            self._alive.append((values, run))
+        self._resume = resume
+
+    @override
+    def __next__(self) -> V:
+        while self._alive:
+            values, run = self._alive.pop(0)
+            try:
+                value: V = next(values)
+            except StopIteration:
+                continue
+            self._alive.append((values, run))
+            self._marks[run.place.worker] = Mark(self._epoch, run.place, run.progress.copy(), self._resume)
+            self._next = (run.place.worker + 1) % run.place.num_workers
+            return value
+        raise StopIteration
+
+    def state(self) -> Any:
+        """Return the state, as it is after JSON."""
+        state = state_of(self._plan, self._epoch, self._place, self._marks, self._next, whole=True)
+        return json.loads(json.dumps(state))
 
 
 def in_turn(workers: Sequence[Iterable[V]]) -> Iterator[V]:

@@ -15,7 +15,7 @@ __all__ = ["train"]
 
 
 def train(
-    builder: webds.DatasetBuilder[Any], folder: Path, world_size: int, workers: int, stop: int | None = None
+    builder: webds.DatasetBuilder[Any], folder: Path, world_size: int, workers: int, state: Any = None
 ) -> list[list[list[str]]]:
     """Return the batches of keys that each rank got.
 
@@ -24,10 +24,10 @@ def train(
         folder: an empty folder.
         world_size: number of ranks.
         workers: number of DataLoader workers of each.
-        stop: after how many steps to stop; None at the end.
+        state: where all of them go on; None for the beginning.
     """
     context = multiprocessing.get_context("fork")
-    arguments = (builder, folder, world_size, workers, stop)
+    arguments = (builder, folder, world_size, workers, state)
     processes = [context.Process(target=_rank, args=(rank, *arguments)) for rank in range(world_size)]
     for process in processes:
         process.start()
@@ -42,16 +42,17 @@ def train(
 
 
 def _rank(
-    rank: int, builder: webds.DatasetBuilder[Any], folder: Path, world_size: int, workers: int, stop: int | None
+    rank: int, builder: webds.DatasetBuilder[Any], folder: Path, world_size: int, workers: int, state: Any
 ) -> None:
     torch.set_num_threads(1)
     where = f"file://{folder / 'store'}"
     torch.distributed.init_process_group("gloo", init_method=where, rank=rank, world_size=world_size)
     with open(folder / f"rank-{rank}", "w", encoding="utf-8") as file:
-        for step, batch in enumerate(builder.loader(num_workers=workers)):
+        loader = builder.loader(num_workers=workers)
+        if state is not None:
+            loader.load_state_dict(state)
+        for batch in loader:
             sizes = torch.tensor([len(batch)])
             torch.distributed.all_reduce(sizes)  # waits for all ranks: hangs where one has fewer steps
             file.write(" ".join(batch) + "\n")
-            if step + 1 == stop:
-                break
     torch.distributed.destroy_process_group()

@@ -18,6 +18,7 @@ from webds.errors import EmptyDatasetError
 from webds.metrics import Meter
 from webds.order import EpochClock, Turn
 from webds.policy import Guard, Policy
+from webds.progress import Progress
 from webds.typing import UNREAD, Origin, Place
 
 __all__ = [
@@ -62,6 +63,9 @@ class Run:
         meter: measures where the time goes; None where nobody asked for it.
         watchers: called when a repetition has gone through everything before it for the first time, and all
             that came of it has left the stages in between.
+        progress: where it is noted how far the run has come.
+        resumed: where the run goes on, instead of at the beginning.
+        start: the first position that is dealt out of the pass ``resumed`` is in, where samples are dealt out.
     """
 
     guard: Guard
@@ -72,6 +76,20 @@ class Run:
     checks_empty: bool = True
     meter: Meter | None = None
     watchers: tuple[Callable[[], None], ...] = ()
+    progress: Progress = attrs.field(factory=Progress)
+    resumed: Progress | None = None
+    start: int | None = None
+
+    @property
+    def resumes_here(self) -> Progress | None:
+        """Where to go on in this pass; None for its beginning."""
+        n = len(self.passes)
+        return self.resumed if self.resumed is not None and self.resumed.passes[:n] == self.passes else None
+
+    @property
+    def untracked(self) -> Run:
+        """The run for what comes before a stage that notes the progress itself, and has to see all again."""
+        return attrs.evolve(self, progress=Progress(), resumed=None, start=None)
 
     def watched_by(self, *watchers: Callable[[], None]) -> Run:
         """Return the run with just these watchers, for what comes before a stage."""
@@ -126,6 +144,8 @@ class Stage(ABC):
 
     name: ClassVar[str]
     keeps_order: ClassVar[bool] = True
+    holds: ClassVar[bool] = False
+    """Whether values that came in before may come out later than the next that is asked for."""
     policy: Policy | None = None
 
     @abstractmethod
@@ -232,7 +252,7 @@ class _Tally:
     def __init__(self, stages: list[tuple[EachStage, str]], run: Run) -> None:
         self._stages = stages
         self._run = run
-        self._judged = False
+        self._judged = run.resumed is not None  # then only a part of a pass goes by here
         self._shapes: list[set[str]] = [set() for _ in stages]
         self._dropped = [0] * len(stages)
         self.failed = [0] * len(stages)

@@ -93,6 +93,7 @@ class Unbatch(Stage):
     """Takes batches apart again; each sample keeps the origin it came into the batch with."""
 
     name: ClassVar[str] = "unbatch"
+    holds: ClassVar[bool] = True
 
     @override
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:

@@ -17,15 +17,28 @@ __all__ = ["Repeat", "Take"]
 @final
 @attrs.frozen(kw_only=True)
 class Take(Stage):
-    """Lets the first ``n`` values of a rank through: of W workers, each its part of the n."""
+    """Lets the first ``n`` values of a rank through: of W workers, each its part of the n.
+
+    Attributes:
+        n: how many.
+        number: tells the stage from others of its kind.
+    """
 
     name: ClassVar[str] = "take"
     n: int
+    number: str = ""
 
     @override
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
-        share, rest = divmod(self.n, run.place.num_workers)
-        return itertools.islice(upstream(run), share + (run.place.worker < rest))
+        resumed = run.resumes_here
+        before = 0 if resumed is None else resumed.taken.get(self.number, 0)
+        by_all = 0 if run.start is None else before  # taken by the workers of the rank together
+        share, rest = divmod(max(0, self.n - by_all), run.place.num_workers)
+        share += run.place.worker < rest
+        taken = run.progress.taken[self.number] = before - by_all
+        for item in itertools.islice(upstream(run), max(0, share - taken)):
+            run.progress.taken[self.number] += 1
+            yield item
 
     @override
     def wants(self, fields: Fields) -> Fields:
@@ -60,8 +73,11 @@ class Repeat(Stage):
     @override
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
         empty = 0
-        for i in itertools.count() if self.n is None else range(self.n):
-            empty += 1
+        resumed = run.resumes_here
+        depth = len(run.passes)
+        first = resumed.passes[depth] if resumed is not None and len(resumed.passes) > depth else 0
+        for i in itertools.count(first) if self.n is None else range(first, self.n):
+            empty += not (resumed is not None and i == first)
             for item in upstream(attrs.evolve(run, passes=(*run.passes, i))):
                 empty = 0
                 yield item

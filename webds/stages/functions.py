@@ -189,6 +189,7 @@ class Pipe(Stage):
 
     name: ClassVar[str] = "pipe"
     keeps_order: ClassVar[bool] = False
+    holds: ClassVar[bool] = True
     stage: Callable[[Iterator[Any]], Iterable[Any]]
 
     @override

@@ -66,6 +66,7 @@ class Shuffle(Stage):
     """
 
     name: ClassVar[str] = "shuffle"
+    holds: ClassVar[bool] = True
     size: int
     seed: int
     initial: int | None = None

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import attrs
+
 from webds.policy import Guard
+from webds.progress import Progress
 from webds.stages.base import Item, Run, Upstream
 from webds.typing import Origin
 
@@ -35,7 +38,8 @@ def run_in_threads(
     Yields:
         The items for which the function did not fail.
     """
-    window: deque[tuple[Origin, Future[Any]]] = deque()
+    window: deque[tuple[Origin, Future[Any], Progress]] = deque()
+    ahead = Progress()
     waiting = 0
     own: set[int] = set()
 
@@ -46,7 +50,7 @@ def run_in_threads(
         if not waiting:
             run.pass_over()
 
-    items = iter(upstream(run.watched_by(wait)))
+    items = iter(upstream(attrs.evolve(run.watched_by(wait), progress=ahead)))
     pool = ThreadPoolExecutor(threads, f"webds-{name}", lambda: own.add(threading.get_ident()))
     failure: Exception | None = None
     more = True
@@ -60,10 +64,11 @@ def run_in_threads(
                 except Exception as error:
                     failure, more = error, False  # its turn is after what came before it
                 else:
-                    window.append((origin, pool.submit(function, value)))
+                    window.append((origin, pool.submit(function, value), ahead.copy()))
             if not window:
                 break
             origin = window[0][0]
+            run.progress.follow(window[0][2])
             try:
                 value = _result(window.popleft()[1])
             except Exception as error:

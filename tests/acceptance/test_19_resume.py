@@ -1,0 +1,171 @@
+"""Line 19: stop after some consumed batches, load the state, and get the identical remainder."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import pytest
+from in_workers import key_of
+from ranks import train
+from shards import numbered_shards
+
+import webds
+from webds.errors import StateError
+
+Chain: TypeAlias = Callable[[webds.DatasetBuilder[Any]], webds.DatasetBuilder[Any]]
+
+CHAINS: dict[str, Chain] = {
+    "streamed": lambda tar: tar.shuffle(9, seed=3).map(key_of).batch(4, collate=list),
+    "indexed": lambda tar: tar.indexed().shuffle(window_shards=2, seed=3).map(key_of).batch(4, collate=list),
+    "indexed, buffer": lambda tar: tar.indexed().shuffle(9).map(key_of).batch(4, collate=list).repeat(2),
+}
+
+
+@pytest.fixture
+def tar(tmp_path: Path) -> webds.DatasetBuilder[webds.Sample]:
+    """Five shards of seven samples."""
+    return webds.DatasetBuilder(numbered_shards(tmp_path, shards=5, samples=7))
+
+
+def _rest(
+    builder: webds.DatasetBuilder[Any], workers: int, stop: int, **options: Any
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return epoch 1 and 2, and the rest of epoch 1 after ``stop`` batches with the next epoch behind it."""
+    plain = builder.loader(num_workers=workers)
+    list(plain)
+    whole, following = list(plain), list(plain)
+    loader = builder.loader(num_workers=workers, **options)
+    list(loader)
+    assert list(itertools.islice(loader, stop)) == whole[:stop]
+    state = json.loads(json.dumps(loader.state_dict()))
+    resumed = builder.loader(num_workers=workers, **options)
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state
+    rest = list(resumed)
+    assert list(resumed) == following, "the next epoch"
+    return whole, following, rest
+
+
+@pytest.mark.parametrize("kind", CHAINS)
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("stop", [0, 3])
+def test_19_the_rest_is_identical(kind: str, workers: int, stop: int, tar: webds.DatasetBuilder[Any]) -> None:
+    whole, _, rest = _rest(CHAINS[kind](tar), workers, stop)
+    assert rest == whole[stop:]
+
+
+@pytest.mark.parametrize("kind", ["streamed", "indexed"])
+@pytest.mark.parametrize(("start", "persistent"), [("spawn", False), ("fork", True)])
+def test_19_however_workers_are_started_and_kept(
+    kind: str, start: Literal["fork", "spawn"], persistent: bool, tar: webds.DatasetBuilder[Any]
+) -> None:
+    if start == "spawn":
+        builder = tar.indexed() if kind == "indexed" else tar.shuffle(9)
+        builder = builder.map(key_of).batch(4, collate=list)
+        loader = builder.loader(num_workers=2, multiprocessing_context="spawn")
+        whole = list(builder.loader(num_workers=2))
+        assert list(itertools.islice(loader, 3)) == whole[:3]
+        loader.load_state_dict(loader.state_dict())
+        assert list(loader) == whole[3:]
+        return
+    whole, _, rest = _rest(CHAINS[kind](tar), 2, 4, persistent_workers=persistent)
+    assert rest == whole[4:]
+
+
+def test_19_the_end_is_a_state_too(tar: webds.DatasetBuilder[Any]) -> None:
+    for workers in (0, 2):
+        for chain in CHAINS.values():
+            loader = chain(tar).loader(num_workers=workers)
+            epochs = [list(loader), list(loader)]
+            again = chain(tar).loader(num_workers=workers)
+            list(again)
+            again.load_state_dict(again.state_dict())
+            assert list(again) == []
+            assert list(again) == epochs[1]
+
+
+def test_19_a_loader_of_another_number_of_workers_goes_on(tar: webds.DatasetBuilder[Any]) -> None:
+    builder = CHAINS["indexed"](tar)
+    whole = list(builder.build())
+    state = builder.loader().state_dict()
+    found: list[Any] = []
+    for workers in (2, 0, 3, 1):
+        loader = builder.loader(num_workers=workers)
+        loader.load_state_dict(state)
+        found += itertools.islice(loader, 2)
+        state = loader.state_dict()
+    dataset = builder.build()
+    dataset.load_state_dict(state)
+    assert found + list(dataset) == whole
+
+
+def test_19_the_dataset_refuses_what_its_workers_know(tar: webds.DatasetBuilder[Any]) -> None:
+    import torch.utils.data
+
+    dataset = tar.map(key_of).build()
+    list(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=2))
+    with pytest.raises(StateError, match=r"builder\.loader\(num_workers=…\)"):
+        dataset.state_dict()
+    list(dataset)
+    assert dataset.state_dict()["epoch"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")  # torchdata calls it
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", CHAINS)
+def test_19_the_stateful_data_loader_of_torchdata(kind: str, workers: int, tar: webds.DatasetBuilder[Any]) -> None:
+    torchdata: Any = importlib.import_module("torchdata.stateful_dataloader")
+
+    def loader() -> Any:
+        return torchdata.StatefulDataLoader(CHAINS[kind](tar).build(), batch_size=None, num_workers=workers)
+
+    plain = loader()
+    epochs = [list(plain), list(plain)]
+    stopped = loader()
+    assert list(itertools.islice(stopped, 3)) == epochs[0][:3]
+    state = stopped.state_dict()
+    resumed = loader()
+    resumed.load_state_dict(state)
+    assert list(resumed) == epochs[0][3:]
+    assert list(resumed) == epochs[1]
+
+
+_VICTIM = """
+import json, os, sys
+from in_workers import key_of
+import webds
+urls, log, workers = sys.argv[1].split(","), sys.argv[2], int(sys.argv[3])
+loader = webds.DatasetBuilder(urls).indexed().shuffle(window_shards=2).map(key_of).batch(4, collate=list).loader(
+    num_workers=workers)
+with open(log, "w") as file:
+    for batch in loader:
+        print(json.dumps([batch, loader.state_dict()]), file=file, flush=True)
+        if len(batch) and file.tell() > 2500:
+            os.kill(os.getpid(), 9)
+"""
+
+
+def test_19_killed_and_gone_on_with_on_other_ranks_every_key_is_accounted_for(
+    tar: webds.DatasetBuilder[Any], tmp_path: Path
+) -> None:
+    urls, log = ",".join(tar.plan.source.shards()), tmp_path / "log"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    killed = subprocess.run([sys.executable, "-c", _VICTIM, urls, log, "2"], env=environment, check=False, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert 1 < len(lines) < 9
+    (tmp_path / "ranks").mkdir()
+    builder = tar.indexed().shuffle(window_shards=2).map(key_of).batch(2, collate=list)
+    ranks = train(builder, tmp_path / "ranks", 2, 2, state=lines[-1][1])
+    seen = Counter(itertools.chain(*(batch for batch, _ in lines), *itertools.chain(*ranks)))
+    assert seen == Counter(f"key{i:05d}" for i in range(35))
