@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from typing import Any, BinaryIO, Literal, cast
 
 import attrs
@@ -105,4 +106,9 @@ def test_values_errors_and_losses_are_those_without(
     if repeated:
         builder = builder.repeat(2).shuffle(4, shards=False)
     assert ran(builder.prefetch(shards, max_bytes), stop) == ran(builder, stop)
-    assert not [thread for thread in threading.enumerate() if thread.name == "webds-prefetch"]
+    deadline = time.monotonic() + 20  # a thread that was told to end may get no processor for a while
+    while (
+        left := [one for one in threading.enumerate() if one.name == "webds-prefetch"]
+    ) and time.monotonic() < deadline:
+        left[0].join(0.1)
+    assert not left

@@ -74,7 +74,7 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
     @override
     def __iter__(self) -> Iterator[ValueT_co]:
         place = current_place(self._known_rank)
-        turn, resume = self.whereabouts.begin()
+        turn, resume = self._whereabouts.begin()
         run = Run(
             guard=Guard(self._plan.policy, self._ledger, turn.epoch),
             place=place if resume is None else resume.placed(place),
@@ -85,7 +85,7 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
         )
         if resume is not None:
             run = resume.run(run)
-        self.whereabouts.begun(Mark(turn.epoch, run.place, run.progress, resume))
+        self._whereabouts.begun(Mark(turn.epoch, run.place, run.progress, resume))
         return _values(self._selected(place), run)
 
     def __len__(self) -> int:
@@ -105,7 +105,7 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
 
         A state that was loaded is of its own epoch, and forgotten if this is another one.
         """
-        self.whereabouts.forget(unless_of=epoch)
+        self._whereabouts.forget(unless_of=epoch)
         self._clock.set(epoch)
 
     def state_dict(self) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
             StateError: DataLoader workers iterated, so that this process does not know how far they are: use
                 `DatasetBuilder.loader`, whose state counts what the training loop got.
         """
-        return self.whereabouts.state()
+        return self._whereabouts.state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iteration be the rest of the one that ``state`` is of, and the one after it the next epoch.
@@ -136,7 +136,7 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
         Raises:
             StateError: the state does not fit this dataset; the difference is named.
         """
-        self.whereabouts.load(state)
+        self._whereabouts.load(state)
 
     def explain(self) -> str:
         """Return in words what an iteration reads, by whom, in which order, and with which decoders."""
@@ -211,7 +211,7 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
         return self._divided(plan, place)
 
     @property
-    def whereabouts(self) -> Whereabouts:
+    def _whereabouts(self) -> Whereabouts:
         """Where the iterations of this dataset are, for those who hand out its values."""
         return Whereabouts(self._known, self._clock, self._plan_here)
 

@@ -50,7 +50,7 @@ class LoaderOptions(TypedDict, total=False):
 def _as_built(value: Any) -> Any:
     """Hand a value on as it is; from a worker, with a note of how far that is."""
     info = torch.utils.data.get_worker_info()
-    return value if info is None else (value, cast("BaseDataset[Any]", info.dataset).whereabouts.mark())
+    return value if info is None else (value, cast("BaseDataset[Any]", info.dataset)._whereabouts.mark())
 
 
 @final
@@ -86,7 +86,7 @@ class Loader(torch.utils.data.DataLoader[ValueT_co], Generic[ValueT_co]):
         dataset = self._dataset()
         self._following = _Following(dataset, self.num_workers)
         iterator = super().__iter__()
-        dataset.whereabouts.forget()  # the workers have it
+        dataset._whereabouts.forget()  # the workers have it
         return _Handed(iterator, self._following)
 
     def state_dict(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Loader(torch.utils.data.DataLoader[ValueT_co], Generic[ValueT_co]):
             StateError: the state does not fit; the difference is named.
         """
         dataset = self._dataset()
-        dataset.whereabouts.resume_of(state).placed(Place(*current_rank(), 0, max(1, self.num_workers)))
+        dataset._whereabouts.resume_of(state).placed(Place(*current_rank(), 0, max(1, self.num_workers)))
         self._iterator = None  # workers that were kept know nothing of it
         self._following = None
         dataset.load_state_dict(state)
@@ -124,7 +124,7 @@ class _Following:
     def __init__(self, dataset: BaseDataset[Any], workers: int) -> None:
         self._dataset = dataset
         self._place = Place(*current_rank(), 0, workers)
-        self._begins = dataset.whereabouts.next(self._place)
+        self._begins = dataset._whereabouts.next(self._place)
         self._marks: dict[int, Mark] = {}
         self._last: int | None = None
         self._done = False
@@ -148,7 +148,7 @@ class _Following:
                 place = self._place._replace(worker=worker)
                 mark = marks.get(worker, Mark(epoch, place, Progress(), self._begins.origin))
                 marks[worker] = attrs.evolve(mark, progress=attrs.evolve(mark.progress, done=True))
-        return self._dataset.whereabouts.state_of_rank(epoch, self._place, marks, following)
+        return self._dataset._whereabouts.state_of_rank(epoch, self._place, marks, following)
 
 
 @final

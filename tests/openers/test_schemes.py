@@ -226,9 +226,11 @@ def test_bufsize_reaches_every_built_in_opener(scheme: str) -> None:
     scheme_to_command["mine"] = "cat /dev/zero; : {url}"
     put("memory://bufsize", bytes(1000))
     with serving() as web:
-        web.routes["/x"] = bytes(1000)
+        web.routes["/x"] = bytes(2000)
         url = {"pipe": "pipe:cat /dev/zero", "http": web.url("/x"), "mine": "mine://x", "memory": "memory://bufsize"}
         with gopen(url[scheme], bufsize=600) as stream:
+            if scheme == "http":
+                stream.read(512)  # which come first, whatever the size
             stream.read(1)
             assert len(stream.peek(1)) == 599  # type: ignore[attr-defined]  # of a buffered reader
 

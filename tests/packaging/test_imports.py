@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 LAZY = {"torch", "PIL", "av", "fsspec", "msgpack", "pytest", "soundfile", "urllib3", "zmq", "zstandard"}
-TORCH_LAYERS = {"testing", "frontdoors", "replaying", "builder", "loader", "mapstyle", "dataset"}
+TORCH_LAYERS = {"testing", "frontdoors", "replaying", "builder", "loader", "mapstyle", "dataset", "resuming"}
 LOADED = f"import sys; print(*({LAZY} & sys.modules.keys()))"
 EVERY_LOWER_MODULE = f"""
 import importlib, pathlib, webds

@@ -43,6 +43,17 @@ def telling(dataset: webds.Dataset[int]) -> None:
     assert_type([(stage.name, stage.values, stage.seconds) for stage in stats.stages], list[tuple[str, int, float]])
 
 
+def going_on(dataset: webds.Dataset[int], older: webds.WebDataset[int], loader: webds.Loader[int]) -> None:
+    base: webds.BaseDataset[int] = dataset
+    assert_type(dataset.state_dict(), dict[str, Any])
+    assert_type(base.state_dict(), dict[str, Any])
+    assert_type(loader.state_dict(), dict[str, Any])
+    older.load_state_dict(older.state_dict())
+    dataset.load_state_dict(loader.state_dict())
+    base.load_state_dict(dataset.state_dict())
+    loader.load_state_dict(loader.state_dict())
+
+
 def replaying(builder: webds.DatasetBuilder[int], dataset: webds.Dataset[str]) -> None:
     measured = builder.on_error("skip", max_fraction=0.1, ledger="skipped.jsonl").measure()
     assert_type(measured, webds.DatasetBuilder[int])

@@ -167,6 +167,7 @@ def errors() -> None:
         webds.UntrustedDataError,
         webds.EncodeError,
         webds.FieldError,
+        webds.StateError,
         webds.BatchError,
         webds.WriteError,
         webds.EmptyDatasetError,
