@@ -69,7 +69,8 @@ class VerifyingReader(PassingReader):
         self._failure: OpenError | None = None
         raw: object = stream.raw if isinstance(stream, io.BufferedReader) else stream
         if not self._hashes and self._start == 0 and isinstance(raw, Anywhere):
-            self.read_at, self.expect = raw.read_at, raw.expect
+            self.read_at: Callable[[int, int], bytes] = raw.read_at
+            self.expect: Callable[[int, int], object] = raw.expect
 
     @override
     def seekable(self) -> bool:

@@ -207,7 +207,7 @@ class Part:
         self._reserved = 0
         self._users = 2
         self._lock = threading.Lock()
-        self.size = 0
+        self.size: int = 0
 
     def write(self, data: bytes) -> None:
         """Write ``data`` at the end; `size` says how far that got.

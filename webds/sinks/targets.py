@@ -265,7 +265,7 @@ class HeardTarget(Target):
     def __init__(self, target: Target, hear: Callable[[Buffer], object]) -> None:
         self._target = target
         self._hear = hear
-        self.gathers = target.gathers
+        self.gathers: bool = target.gathers
 
     @override
     def write(self, data: Buffer) -> None:

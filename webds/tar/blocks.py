@@ -53,7 +53,7 @@ class Blocks:
         self._length: int | None = None
         self._piece = _FIRST_PIECE
         self.offset: int = 0
-        self.anywhere = _anywhere(stream) if self._seekable and self._base == 0 else None
+        self.anywhere: Anywhere | None = _anywhere(stream) if self._seekable and self._base == 0 else None
 
     def peek(self, size: int) -> bytes:
         """Return the next ``size`` bytes, fewer at the end of the stream, and leave them there."""
