@@ -170,10 +170,10 @@ class Transfer(PieceFeed):
     @override
     def stop(self) -> None:
         self._attempts.stop()
-        shutdown = getattr(self._response, "shutdown", None)  # of urllib3 2.3: it ends a read of another thread
-        if shutdown is not None:
+        response = self._response
+        if response is not None:
             with contextlib.suppress(Exception):  # there may be no connection any more
-                shutdown()
+                response.shutdown()  # ends a read of another thread
 
     @override
     def release(self) -> None:
