@@ -157,7 +157,7 @@ def test_simplejpeg_decodes_what_is_brought_to_a_size(decoded: list[str]) -> Non
     for spec in ("rgb8", "torchrgb", "rgba8"):
         ImageCodec(spec, size=20).decode(FILES["4:2:0"], "jpg")
     ImageCodec("l8", size=20).decode(FILES["grey"], "jpg")
-    assert decoded == ["RGBX", "RGBX", "RGBA", "GRAY"]
+    assert decoded == ["RGB", "RGBX", "RGBA", "GRAY"]
 
 
 def test_a_result_with_too_many_pixels_is_refused_in_the_same_words() -> None:

@@ -87,12 +87,10 @@ def _decode_to_size(
     """
     scale = smallest_scale(full, target)
     width, height = (-(-side // scale) for side in full)
-    # Four bytes to a pixel are resized in less time than three.
-    order = "GRAY" if spec.mode == "L" else "RGBA" if spec.mode == "RGBA" else "RGBX"
+    order = "GRAY" if spec.mode == "L" else stored_as(spec)
     pixels = simplejpeg.decode_jpeg(
         data, order, fastdct=False, fastupsample=False, min_height=height, min_width=width, min_factor=1, strict=True
     )
     if pixels.shape[:2] != (height, width):
         raise ValueError(f"{pixels.shape[:2]} pixels at 1/{scale}")
-    resized = resized_bytes(pixels, target, (full[0] / scale, full[1] / scale))
-    return np.ascontiguousarray(resized[..., :3]) if order == "RGBX" and stored_as(spec) == "RGB" else resized
+    return resized_bytes(pixels, target, (full[0] / scale, full[1] / scale))

@@ -94,7 +94,8 @@ def resized_bytes(
     import torch  # noqa: PLC0415  # loaded by the first image that is resized
 
     height, width = pixels.shape[:2]
-    image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    # The axis of one comes first, so that torch sees its channels-last layout, and keeps it: no transposing.
+    image = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)
     resize = functools.partial(
         torch.nn.functional.interpolate, image, mode="bilinear", antialias=True, align_corners=False
     )
