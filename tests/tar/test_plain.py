@@ -19,7 +19,7 @@ from typing_extensions import override
 from webds.errors import OpenError, WebdsError
 from webds.tar import ReadStats, base_plus_ext, read_samples
 from webds.tar.header import BLOCK
-from webds.tar.plain import plain_members
+from webds.tar.plain import _leap, plain_members
 from webds.tar.spacious import Spacious
 from webds.tar.writer import end_of_archive, member_header, padding
 from webds.typing import KeyFunction
@@ -33,7 +33,7 @@ def general_way() -> Generator[None]:
 
 @contextmanager
 def pieces_of(size: int) -> Generator[None]:
-    with mock.patch("webds.tar.blocks.PIECE", size), mock.patch("webds.tar.blocks._FIRST_PIECE", size):
+    with mock.patch.multiple("webds.tar.blocks", PIECE=size, _FIRST_PIECE=size, _PIECE_OF_LARGE=2 * size):
         yield
 
 
@@ -93,6 +93,7 @@ def assert_same(archive: bytes, piece: int = 4096, **options: Any) -> tuple[list
                 assert outcome(archive, **options) == expected
                 with from_header_to_header():
                     assert outcome(archive, Anywhere, **options) == expected
+                    assert outcome(archive, **options) == expected
     return expected
 
 
@@ -373,6 +374,33 @@ def test_samples_that_are_stored_alike_are_read_the_same(
         expected = outcome(whole, fields=fields)
     with pieces_of(1 << 12), together_from(few), from_header_to_header(learn=12, few=few, most=most):
         assert outcome(whole, Anywhere, fields=fields) == expected
+        assert outcome(whole, fields=fields) == expected
+
+
+@pytest.mark.parametrize(("size", "most"), [(50_000, 1 << 22), (3, 1 << 21)])
+def test_a_stream_of_large_members_is_looked_through_once_and_much_at_once(size: int, most: int) -> None:
+    members = [member(f"s{i:05d}.{field}", b"1" * size) for i in range(15_000_000 // (size + 1000)) for field in "ab"]
+    asked: list[int] = []
+
+    class Watched(io.BytesIO):
+        @override
+        def seekable(self) -> bool:
+            return False
+
+        @override
+        def read1(self, size: int | None = -1, /) -> bytes:
+            asked.append(-1 if size is None else size)
+            return super().read1(size)
+
+    looked = mock.Mock(side_effect=plain_members)
+    leapt = mock.Mock(side_effect=_leap)
+    with mock.patch("webds.tar.members.plain_members", looked), mock.patch("webds.tar.plain._leap", leapt):
+        found = outcome(archive_of(*members), Watched)
+    assert len(found[0]) == len(members) // 2
+    assert found[1] is None
+    assert max(asked) == most
+    assert 3 < looked.call_count <= len(asked)
+    assert leapt.call_count == (1 if size > 8192 else looked.call_count), "large ones are not looked for everywhere"
 
 
 def test_going_from_header_to_header_is_what_is_done_to_large_members() -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # imported where it is used: it is optional
 
 __all__ = ["Download", "Upload"]
 
-_CHUNK: Final = 1 << 18  # bytes that are taken from the library at once, at least
+_CHUNK: Final = 3 << 19  # bytes that are taken from the library at once, at least; little more than that come
 _WORTH_A_REQUEST: Final = 1 << 22  # bytes that are passed over by a new request rather than read
 _AT_ONCE: Final = 4  # parts that are on their way
 

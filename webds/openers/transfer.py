@@ -31,7 +31,7 @@ _RANGE: Final = re.compile(
     r"bytes\s+(?:(?P<first>\d{1,18})-(?P<last>\d{1,18})|\*)/(?P<total>\d{1,18}|\*)", re.IGNORECASE
 )
 _SETTLED: Final = 60.0  # seconds after which a file's modification time names one version of it, whatever the clocks
-_PIECE: Final = 1 << 21  # bytes that are asked of a connection at once
+_PIECE: Final = 1 << 22  # bytes that are asked of a connection at once
 _HEAD: Final = 512  # bytes that come first, and alone: enough to recognise what this is
 _BEGINNING: Final = 1 << 18  # bytes that are handed on as they come, so that somebody can begin
 

@@ -15,6 +15,9 @@ __all__ = ["Blocks"]
 PIECE: Final = 1 << 21
 """Bytes asked of a stream at once: large against the cost of a call, small against the memory of a worker."""
 
+_PIECE_OF_LARGE: Final = 1 << 22
+"""The same where members are large, so that there are enough of them to be looked at together."""
+
 _FIRST_PIECE: Final = 1 << 18
 """Bytes asked for first; from there on, twice as many each time."""
 
@@ -40,6 +43,7 @@ class Blocks:
 
     Attributes:
         offset: position in the archive of the next byte.
+        of_large: whether members are large, as far as is known.
         anywhere: the stream as a file that can be read at any position; None where it is none, or where the archive
             does not begin at its beginning.
     """
@@ -53,6 +57,7 @@ class Blocks:
         self._length: int | None = None
         self._piece = _FIRST_PIECE
         self.offset: int = 0
+        self.of_large: bool = False
         self.anywhere: Anywhere | None = _anywhere(stream) if self._seekable and self._base == 0 else None
 
     def peek(self, size: int) -> bytes:
@@ -109,7 +114,7 @@ class Blocks:
     def _fetch(self, missing: int) -> bytes:
         """Return some more of the stream: what is missing, where that is not too much, and some ahead of it."""
         size = min(max(self._piece, missing), MAX_REQUEST)
-        self._piece = min(2 * self._piece, PIECE)
+        self._piece = min(2 * self._piece, _PIECE_OF_LARGE if self.of_large else PIECE)
         return self._read(size)
 
     def end(self) -> int | None:

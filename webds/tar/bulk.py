@@ -49,6 +49,9 @@ def _dicts(shape: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> Iterator[
     if len(shape) == 3:
         key, a, b = shape
         return ({key: x, a: y, b: z} for x, y, z in rows)
+    if len(shape) == 4:
+        key, a, b, c = shape
+        return ({key: w, a: x, b: y, c: z} for w, x, y, z in rows)
     return map(dict, map(zip, itertools.repeat(shape), rows))  # without a line of Python for each
 
 

@@ -146,7 +146,7 @@ class Grouping:
                 yield from self._together(members, plain, split)
             else:
                 yield from self._in_turn(members, plain, keys)
-            if not members.are_large:  # then nothing else has been read ahead
+            if not members.looks_far:  # then nothing else has been read ahead
                 return
 
     def _are_new(self, split: Split) -> bool:

@@ -74,7 +74,6 @@ class Members:
     Attributes:
         ended: whether the last member is over. True also where an error comes after it: no sample misses anything.
         others: how many members were no regular files, so far.
-        are_large: whether the plain members found last lie far apart.
 
     Raises:
         TarFormatError: by the iteration and by `data`: the archive is damaged, cut short, no archive at all, or
@@ -86,7 +85,6 @@ class Members:
         checkmember(missing_end, ("error", "accept"), "missing_end")
         self.ended: bool = False
         self.others: int = 0
-        self.are_large: bool = False
         self._spacious: Spacious | None = None
         self._url = url or None
         self._accept = missing_end == "accept"
@@ -139,6 +137,11 @@ class Members:
         self._over = False
         return content
 
+    @property
+    def looks_far(self) -> bool:
+        """Whether plain members are looked for in the file itself, and not just in what has been read ahead."""
+        return self._blocks.of_large and self._blocks.anywhere is not None
+
     def plain(self) -> Plain | None:
         """Return the plain members that come next; None where the next is to be taken by itself.
 
@@ -158,13 +161,13 @@ class Members:
     def _scan(self, at: int) -> Plain:
         """Look for plain members from ``at`` on: in what was read ahead, or, if they are large, in the file itself."""
         blocks = self._blocks
-        if self.are_large and (file := blocks.anywhere) is not None and (end := blocks.end()) is not None:
+        if blocks.of_large and (file := blocks.anywhere) is not None and (end := blocks.end()) is not None:
             self._spacious = self._spacious or Spacious(file.read_at, end, file.expect)
             plain = self._spacious.members(at)
         else:
-            plain = plain_members(*blocks.ahead(), at)
+            plain = plain_members(*blocks.ahead(), at, large=blocks.of_large)
         if plain.sizes:
-            self.are_large = plain.is_spacious
+            blocks.of_large = plain.is_spacious
         return plain
 
     def passed(self, offset: int) -> None:

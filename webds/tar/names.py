@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import operator
 import re
@@ -107,7 +108,7 @@ def _regular(fields: NDArray[np.uint8], firsts: NDArray[np.intp]) -> list[tuple[
     if not (rows == rows[0]).all():
         return None
     shapes = [
-        _ordinary(_texts(part.view(f"S{fields.shape[1]}").ravel()))
+        _ordinary(tuple(_texts(part.view(f"S{fields.shape[1]}").ravel())))
         for part in (fields[:begin], fields[begin : begin + count], fields[end:])
     ]
     return None if None in shapes else [shape for shape in shapes if shape is not None]
@@ -117,19 +118,16 @@ def _checked(keys: Sequence[str], fields: Sequence[str], bounds: Sequence[int]) 
     """Return the split of samples that begin and end at ``bounds``; None if any fields are out of the ordinary."""
     if len(fields) != bounds[-1]:
         return None
-    known: dict[tuple[str, ...], tuple[str, ...] | None] = {}
     shapes: list[tuple[str, ...]] = []
     for first, end in itertools.pairwise(bounds):
-        stored = tuple(fields[first:end])
-        if stored not in known:
-            known[stored] = _ordinary(stored)
-        if (shape := known[stored]) is None:
+        if (shape := _ordinary(tuple(fields[first:end]))) is None:
             return None
         shapes.append(shape)
     return Split(keys, shapes, regular=len(keys) > _FEW and len(set(shapes[1:-1])) == 1)
 
 
-def _ordinary(fields: Sequence[str]) -> tuple[str, ...] | None:
+@functools.lru_cache(1 << 10)
+def _ordinary(fields: tuple[str, ...]) -> tuple[str, ...] | None:
     """Return the shape of one sample, with its fields in lower case; None if any is out of the ordinary."""
     names = [name.lower() for name in fields]
     good = all(name and name[0] != "_" and name.isascii() and "/" not in name and "\0" not in name for name in names)

@@ -100,15 +100,16 @@ class Plain(NamedTuple):
         return self.begins[-1] - self.begins[0] >= len(self.sizes) * _LARGE
 
 
-def plain_members(buffer: bytes, start: int, offset: int = 0) -> Plain:
+def plain_members(buffer: bytes, start: int, offset: int = 0, *, large: bool = False) -> Plain:
     """Return the plain members from ``start`` on that lie whole in ``buffer``.
 
     Args:
         buffer: part of an archive.
         start: where in it a header is due.
         offset: where in the archive that is.
+        large: whether the members are large, as far as is known: a look at every block would be in vain.
     """
-    found = _leap(buffer, start) or walk(buffer, start, len(buffer))
+    found = (None if large else _leap(buffer, start)) or walk(buffer, start, len(buffer))
     shift = offset - start
 
     def content(start: int, size: int) -> bytes:
