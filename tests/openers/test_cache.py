@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Literal
 
 import attrs
 import pytest
+from processes import forking_when_locked
 from typing_extensions import override
 from webserver import Exchange, WebServer, serving
 
@@ -533,6 +534,22 @@ class TestProcesses:
         os.close(tell)
         os.close(go_on_child)
         assert kept(tmp_path) == [".shard"]
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+    def test_a_fork_while_a_lock_is_held_keeps_nobody_waiting(self, tmp_path: Path, web: WebServer) -> None:
+        opener, found = opener_of(tmp_path, 2 * len(BODY) + 1000), list[bool]()
+
+        def read_all() -> None:
+            found.extend(read(opener, web.url(f"/x.tar?{n}")) == BODY for n in (1, 2, 3, 2, 4, 1))
+
+        with forking_when_locked(12) as pids:
+            thread = threading.Thread(target=read_all, daemon=True)
+            thread.start()
+            thread.join(60)
+            assert not thread.is_alive(), "it waits for a lock that a child has a copy of"
+            assert len(pids) == 12
+        assert found == [True] * 6
+        assert len(web.asked) == 5, "what had to go went"
 
     def test_many_threads_share_one_transfer(self, tmp_path: Path, web: WebServer) -> None:
         opener, found = opener_of(tmp_path), list[bool]()

@@ -119,7 +119,7 @@ def test_shards_are_written_listed_and_read(cloud: CloudStore) -> None:
     opener = cloud.opener(part_size=_PART)
     with webds.ShardWriter(f"{bucket}/t/x-%02d.tar", maxcount=3, post=post.append, opener=opener) as sink:
         for sample in SAMPLES:
-            sink.write({"__key__": sample["__key__"], "txt": sample["txt"], "bin": bytes(2_000_000)})
+            sink.write({"__key__": sample["__key__"], "txt": sample["txt"], "bin": bytes(200_000)})
             assert cloud.keys(bucket) == [url.removeprefix(f"{bucket}/") for url in post]
     assert cloud.keys(bucket) == [f"t/x-0{n}.tar" for n in range(3)]
     builder = webds.DatasetBuilder(f"{bucket}/t/x-*.tar", opener=opener)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import datetime
 import hashlib
 import hmac
 import itertools
@@ -24,6 +23,7 @@ import urllib.parse
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Generator
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -140,7 +140,7 @@ class AzureStore(CloudStore):
 
     def ask(self, method: str, path: str, query: str = "", body: bytes | None = None) -> bytes:
         """Send a signed request of its protocol, as somebody else."""
-        when = datetime.datetime.now(datetime.UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+        when = formatdate(usegmt=True)
         headers = {"x-ms-blob-type": "BlockBlob", "x-ms-date": when, "x-ms-version": "2021-08-06"}
         content = "application/octet-stream"
         signed = "".join(f"{name}:{value}\n" for name, value in sorted(headers.items()))
@@ -216,4 +216,3 @@ def serving_azure(program: str, folder: Path) -> Generator[AzureStore]:
             yield store
         finally:
             process.kill()
-
