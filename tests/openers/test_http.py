@@ -22,6 +22,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
+from processes import threads_of_ours
 from shards import tar_bytes
 from typing_extensions import override
 from webserver import Exchange, WebServer, serving
@@ -481,8 +482,46 @@ def test_closing_waits_for_no_server_that_has_sent_nothing(
     web.routes |= {"/a.tar": good, "/b.tar": lambda exchange: done.wait(60)}
     builder = webds.DatasetBuilder([web.url("/a.tar"), web.url("/b.tar")], opener=HttpOpener(timeout=3600))
     samples = iter(how(builder, tmp_path).build())
+    before = threads_of_ours()
     next(samples)
     cast("Generator[object]", samples).close()  # and comes back, with an hour to wait for an answer
+    assert settled(lambda: threads_of_ours() <= before, 60), "and nobody goes on waiting"
+    assert not done.is_set()
+    done.set()
+
+
+@pytest.mark.parametrize("how", ["ahead", "both"])
+def test_closing_waits_for_no_server_that_wants_patience(web: WebServer, tmp_path: Path, how: str) -> None:
+    waiting = threading.Event()
+    web.routes |= {"/a.tar": tar_bytes([("0.x", b""), ("1.x", b"")]), "/b.tar": lambda x: x.reply(status=503)}
+    opener = HttpOpener(backoff=1e6, max_backoff=1e6, on_retry=lambda retry: waiting.set())
+    builder = webds.DatasetBuilder([web.url("/a.tar"), web.url("/b.tar")], opener=opener)
+    before = threads_of_ours()
+    samples = iter(HOWS[how](builder, tmp_path).build())
+    next(samples)
+    assert waiting.wait(60)
+    cast("Generator[object]", samples).close()
+    assert settled(lambda: threads_of_ours() <= before, 60)
+
+
+def test_closing_ends_an_attempt_to_go_on(web: WebServer, tmp_path: Path) -> None:
+    """The first transfer breaks off, and the second is not answered; the thread that fills the cache waits for it."""
+    done = threading.Event()
+
+    def answer(exchange: Exchange) -> None:
+        if len(web.asked) > 1:
+            done.wait(60)
+        else:
+            exchange.reply(DATA[:5000], Content_Length=str(len(DATA)))
+            exchange.cut_off()
+
+    web.routes["/x.tar"] = answer
+    before = threads_of_ours()
+    stream = webds.CachingOpener(HttpOpener(timeout=3600, backoff=0.001), tmp_path).open(web.url("/x.tar"))
+    assert stream.read(5000) == DATA[:5000]
+    assert settled(lambda: len(web.asked) == 2, 60)
+    stream.close()
+    assert settled(lambda: threads_of_ours() <= before, 60)
     assert not done.is_set()
     done.set()
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import threading
 import warnings
 from collections.abc import Generator
 from pathlib import Path
 from unittest import mock
 
-__all__ = ["alive", "children", "forking_when_locked"]
+__all__ = ["alive", "children", "forking_when_locked", "threads_of_ours"]
 
 
 def _status(pid: str) -> tuple[str, int] | None:
@@ -33,6 +34,11 @@ def alive(pid: int) -> bool:
     """Return whether a process runs; a zombie does not."""
     status = _status(str(pid))
     return status is not None and status[0] != "Z"
+
+
+def threads_of_ours() -> set[threading.Thread]:
+    """Return the threads of this process that webds has started."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("webds")}
 
 
 @contextlib.contextmanager
