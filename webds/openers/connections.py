@@ -1,4 +1,4 @@
-"""Connections to web servers whose waits another thread can end. Imported with the first request: urllib3 takes long."""
+"""Connections to web servers whose waits another thread can end. Imported late: urllib3 takes long."""
 
 from __future__ import annotations
 
