@@ -136,10 +136,8 @@ class TarShards(Source[T_co]):
             return
         # Hashes are made where it is read ahead. A size costs nothing here, and a plain local file is left as it is.
         hashed = self.verify == "hash"
-        opener = (
-            _VerifyingOpener(self.shard_opener, lambda shard, _: self._open(shard)) if hashed else self.shard_opener
-        )
-        with self.ahead(opener, shards) as early:
+        opener = _VerifyingOpener(self.shard_opener, lambda shard, _: self._open(shard, _called)) if hashed else None
+        with self.ahead(opener or self.shard_opener, shards) as early:
             verify = None if hashed else self.verify
             yield self._of(shards, opener=early, through=None, ahead=None, verify=verify)
 
@@ -151,10 +149,8 @@ class TarShards(Source[T_co]):
             annotate(error, url=shard, stage="open")
             raise
 
-    def _open(
-        self, shard: str, how: Callable[[Callable[[], BinaryIO]], BinaryIO] = lambda opening: opening()
-    ) -> BinaryIO:
-        """Open a shard, to be verified once: on its way into a cache, where it is now fetched, or else on its way here."""
+    def _open(self, shard: str, how: Callable[[Callable[[], BinaryIO]], BinaryIO]) -> BinaryIO:
+        """Open a shard, to be verified once: on its way into a cache, if it is fetched now, or else on its way here."""
         verifying = _VerifyingOpener(self.opener, self._verified)
         opener = self._way(verifying)
         return self._verified(shard, lambda: how(lambda: opener.open(shard)), lambda: verifying.has_opened)
@@ -189,6 +185,10 @@ class TarShards(Source[T_co]):
         if not sized or self.verify is None:
             return []
         return [("verify", f"the size, which a manifest says of {sized} of the {len(self._listed)} shards")]
+
+
+def _called(opening: Callable[[], BinaryIO]) -> BinaryIO:
+    return opening()
 
 
 @contextlib.contextmanager
