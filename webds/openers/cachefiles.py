@@ -51,7 +51,7 @@ def _locked(descriptor: int, *, shared: bool = False, wait: bool = False) -> boo
     return True
 
 
-def _unlocked(descriptor: int) -> None:
+def _released(descriptor: int) -> None:
     """Close a file, and take back the lock on it before.
 
     A process that was forked meanwhile, by another thread, has a copy of the descriptor: closing this one alone would
@@ -79,7 +79,7 @@ def _opened(path: str, flags: int) -> Generator[int]:
     try:
         yield descriptor
     finally:
-        _unlocked(descriptor)
+        _released(descriptor)
 
 
 def _removed(path: str) -> bool:
@@ -146,7 +146,7 @@ class CacheFolder:
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             with contextlib.ExitStack() as on_failure:
-                on_failure.callback(_unlocked, descriptor)
+                on_failure.callback(_released, descriptor)
                 if not _locked(descriptor):
                     return None
                 if _is_at(descriptor, path):
@@ -264,7 +264,7 @@ class Part:
         with self._lock:
             self._users -= users
             if self._users == 0:
-                _unlocked(self._descriptor)
+                _released(self._descriptor)
 
     def abandon(self) -> None:
         """In a forked child: close the copy of the descriptor, which would keep the lock alive."""

@@ -13,19 +13,16 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from webds.interrupting import ended_by
 
-__all__ = ["with_ends"]
+__all__ = ["endable"]
 
 
 def _end(connection: HTTPConnection) -> None:
     """End what is waited for at a connection; what comes of it is an error."""
-    _shut(connection.sock)
-
-
-def _shut(sock: socket.socket | None, how: int = socket.SHUT_RDWR) -> None:
-    # Not by the method of a TLS socket, which would take it apart while another thread reads.
+    sock: object = connection.sock
     if isinstance(sock, socket.socket):
         with contextlib.suppress(OSError):  # it is closed
-            socket.socket.shutdown(sock, how)
+            # Not by the method of a TLS socket, which would take it apart while another thread reads.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class _Ended(HTTPConnection):
@@ -39,11 +36,7 @@ class _Ended(HTTPConnection):
     @override
     def getresponse(self) -> HTTPResponse:
         with ended_by(functools.partial(_end, self)):
-            sock = self.sock
-            response = super().getresponse()
-        if not hasattr(response, "shutdown"):  # of urllib3 2.3
-            setattr(response, "shutdown", functools.partial(_shut, sock))  # noqa: B010  # it has none that is declared
-        return response
+            return super().getresponse()
 
 
 @final
@@ -61,7 +54,7 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _EndedTls
 
 
-def with_ends(pool: PoolManager) -> PoolManager:
+def endable(pool: PoolManager) -> PoolManager:
     """Let the connections of ``pool``, which has none yet, be such, and return it."""
     pool.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
     return pool

@@ -222,7 +222,7 @@ def _pool(target: Url) -> PoolManager:
 
     import urllib3  # noqa: PLC0415  # see above
 
-    from webds.openers.connections import with_ends  # noqa: PLC0415  # the same
+    from webds.openers.connections import endable  # noqa: PLC0415  # the same
 
     proxy = None if proxy_bypass(target.netloc or "") else getproxies().get(target.scheme or "")
     key = os.getpid(), proxy
@@ -234,7 +234,7 @@ def _pool(target: Url) -> PoolManager:
             parsed, own = _parsed(proxy if "://" in proxy else f"http://{proxy}")
             headers = {f"Proxy-{name}": value for name, value in own.items()}
             pool = urllib3.ProxyManager(parsed.url, proxy_headers=headers, maxsize=_CONNECTIONS)
-        return _pools.setdefault(key, with_ends(pool))
+        return _pools.setdefault(key, endable(pool))
     return _pools[key]
 
 
