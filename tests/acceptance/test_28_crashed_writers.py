@@ -131,6 +131,7 @@ def test_28_writers_that_are_killed_at_any_moment_leave_whole_files(tmp_path: Pa
     spawn = multiprocessing.get_context("spawn")
     rng = random.Random(28)
     patterns = [str(tmp_path / f"{name}-%05d.tar") for name in "abc"]
+    shards: list[str] = []
     for round_ in range(2):
         started = [spawn.Event() for _ in patterns]
         writers = [

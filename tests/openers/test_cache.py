@@ -350,6 +350,37 @@ class TestWaiting:
         assert "closed" in str(failures[0])
         assert len(web.asked) == 1
 
+    def test_who_waits_asks_for_the_size_once(
+        self, tmp_path: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        go_on, looks = threading.Event(), threading.Semaphore(0)
+        real = cachefiles.CacheFolder.claim
+
+        def claim(folder: cachefiles.CacheFolder, name: str) -> cachefiles.Part | None:
+            looks.release()
+            return real(folder, name)
+
+        def slowly(exchange: Exchange) -> None:
+            exchange.reply(BODY[:1000], Content_Length=str(len(BODY)))
+            if exchange.command == "GET":
+                exchange.wfile.flush()
+                go_on.wait(60)
+                exchange.wfile.write(BODY[1000:])
+
+        web.routes["/x.tar"] = slowly
+        opener, url = opener_of(tmp_path, validate="size"), web.url("/x.tar")
+        monkeypatch.setattr(cachefiles.CacheFolder, "claim", claim)
+        found: list[bytes] = []
+        with opener.open(url) as first, opener.open(url) as second:
+            thread = threading.Thread(target=lambda: found.append(second.read()))
+            thread.start()
+            assert all(looks.acquire(timeout=60) for _ in range(6)), "it looks again and again"
+            go_on.set()
+            assert first.read() == BODY
+            thread.join(60)
+        assert found == [BODY]
+        assert [asked.method for asked in web.asked] == ["HEAD", "GET", "HEAD"]
+
     def test_who_waits_takes_over_from_who_gives_up(self, tmp_path: Path, web: WebServer) -> None:
         web.routes["/x.tar"] = stalls
         opener, url = opener_of(tmp_path), web.url("/x.tar")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import socket
-from typing import final
+from typing import Any, cast, final
 
 from typing_extensions import override
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolManager
@@ -34,7 +34,7 @@ class _Ended(HTTPConnection):
             super().connect()
 
     @override
-    def getresponse(self) -> HTTPResponse:
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as of its base
         with ended_by(functools.partial(_end, self)):
             return super().getresponse()
 
@@ -46,15 +46,16 @@ class _EndedTls(_Ended, HTTPSConnection):
 
 @final
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Ended
+    ConnectionCls = cast("Any", _Ended)  # the protocol that is declared wants more than the class it is for has
 
 
 @final
 class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _EndedTls
+    ConnectionCls = cast("Any", _EndedTls)  # the same
 
 
 def endable(pool: PoolManager) -> PoolManager:
     """Let the connections of ``pool``, which has none yet, be such, and return it."""
-    pool.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+    classes: dict[str, type[HTTPConnectionPool | HTTPSConnectionPool]] = {"http": _Pool, "https": _TlsPool}
+    pool.pool_classes_by_scheme = classes
     return pool
