@@ -610,6 +610,9 @@ class _Forwarding(socketserver.StreamRequestHandler):
         method, target, _ = lines[0].decode().split()
         proxy = cast("_Proxy", self.server)
         proxy.asked.append((method, target))
+        if len(proxy.asked) >= proxy.silent_from:
+            proxy.ended.wait(60)
+            return
         given = [line for line in lines if line.lower().startswith(b"proxy-authorization:")]
         status = proxy.statuses.pop(0) if proxy.statuses else 200
         if status == 200 and proxy.wants is not None and given != [b"Proxy-Authorization: " + proxy.wants]:
@@ -646,6 +649,7 @@ class _Proxy(socketserver.ThreadingTCPServer):
         asked: method and target of every request.
         statuses: the answers to the next ones; 200 lets one through.
         wants: the credentials that it wants; None for none.
+        silent_from: the number of the request, from 1, from which on it does not answer until it has `ended`.
     """
 
     daemon_threads = True
@@ -656,6 +660,8 @@ class _Proxy(socketserver.ThreadingTCPServer):
         self.asked: list[tuple[str, str]] = []
         self.statuses: list[int] = []
         self.wants: bytes | None = None
+        self.silent_from = 1 << 30
+        self.ended = threading.Event()
 
     def url(self, user: str = "") -> str:
         return f"http://{user}127.0.0.1:{self.server_address[1]}"
@@ -777,6 +783,29 @@ def test_a_server_behind_a_proxy_is_verified_by_its_certificate(
         eager().open(tls_url(tls_web).replace("localhost", "127.0.0.1"))
     assert len(proxy.asked) == 1
     assert tls_web.asked == []
+
+
+@pytest.mark.usefixtures("trusting")
+@pytest.mark.parametrize("who", ["server", "proxy"])
+def test_closing_ends_waits_of_https_too(
+    tls_web: WebServer, proxy: _Proxy, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """The server does not answer the second request, or the proxy the second ``CONNECT``."""
+    done = threading.Event()
+    tls_web.routes |= {"/a.tar": tar_bytes([("0.x", b""), ("1.x", b"")]), "/b.tar": lambda exchange: done.wait(60)}
+    if who == "proxy":
+        monkeypatch.setenv("https_proxy", proxy.url())
+        proxy.silent_from = 2
+    builder = webds.DatasetBuilder([tls_url(tls_web, f"/{n}.tar") for n in "ab"], opener=HttpOpener(timeout=3600))
+    before = threads_of_ours()
+    samples = iter(builder.prefetch().build())
+    next(samples)
+    assert settled(lambda: len(proxy.asked if who == "proxy" else tls_web.asked) == 2, 60)
+    cast("Generator[object]", samples).close()
+    assert settled(lambda: threads_of_ours() <= before, 60)
+    assert not done.is_set()
+    done.set()
+    proxy.ended.set()
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])

@@ -1,61 +1,52 @@
-"""Connections to web servers whose waits another thread can end. Imported late: urllib3 takes long."""
+"""Connections to web servers whose waits another thread can end."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import socket
-from typing import Any, cast, final
-
-from typing_extensions import override
-from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from webds.interrupting import ended_by
+
+if TYPE_CHECKING:  # imported where it is used: most programs read local files
+    from urllib3 import HTTPConnectionPool, PoolManager
 
 __all__ = ["endable"]
 
 
-def _end(connection: HTTPConnection) -> None:
-    """End what is waited for at a connection; what comes of it is an error."""
-    sock: object = connection.sock
+def endable(pool: PoolManager) -> PoolManager:
+    """Let the connections of ``pool``, which has none yet, be such, and return it.
+
+    They can be ended while they are made, and while an answer is waited for; what comes of it is an error.
+    """
+    kinds: dict[str, Any] = {scheme: _endable(kind) for scheme, kind in pool.pool_classes_by_scheme.items()}
+    pool.pool_classes_by_scheme = kinds
+    return pool
+
+
+@functools.cache
+def _endable(kind: type[HTTPConnectionPool]) -> type:
+    base: Any = kind.ConnectionCls
+    methods = {name: _ended(getattr(base, name)) for name in ("connect", "getresponse")}
+    return type(kind.__name__, (kind,), {"ConnectionCls": type(base.__name__, (base,), methods)})
+
+
+def _ended(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of connections that waits, as one whose wait can be ended."""
+
+    @functools.wraps(method)
+    def waits(connection: Any, *args: Any, **options: Any) -> Any:
+        with ended_by(functools.partial(_end, connection)):
+            return method(connection, *args, **options)
+
+    return waits
+
+
+def _end(connection: Any) -> None:
+    sock = connection.sock
     if isinstance(sock, socket.socket):
         with contextlib.suppress(OSError):  # it is closed
             # Not by the method of a TLS socket, which would take it apart while another thread reads.
             socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-
-class _Ended(HTTPConnection):
-    """A connection that can be ended while it is made, and while an answer is waited for."""
-
-    @override
-    def connect(self) -> None:
-        with ended_by(functools.partial(_end, self)):
-            super().connect()
-
-    @override
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as of its base
-        with ended_by(functools.partial(_end, self)):
-            return super().getresponse()
-
-
-@final
-class _EndedTls(_Ended, HTTPSConnection):
-    """The same for ``https:``."""
-
-
-@final
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = cast("Any", _Ended)  # the protocol that is declared wants more than the class it is for has
-
-
-@final
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = cast("Any", _EndedTls)  # the same
-
-
-def endable(pool: PoolManager) -> PoolManager:
-    """Let the connections of ``pool``, which has none yet, be such, and return it."""
-    classes: dict[str, type[HTTPConnectionPool | HTTPSConnectionPool]] = {"http": _Pool, "https": _TlsPool}
-    pool.pool_classes_by_scheme = classes
-    return pool

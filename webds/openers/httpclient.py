@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from webds.errors import OpenError
 from webds.interrupting import is_interrupted
+from webds.openers.connections import endable
 from webds.openers.httpauth import basic_credentials
 from webds.openers.retry import TransientError
 from webds.openers.streams import attempt, open_error
@@ -221,8 +222,6 @@ def _pool(target: Url) -> PoolManager:
     from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  # slow to import
 
     import urllib3  # noqa: PLC0415  # see above
-
-    from webds.openers.connections import endable  # noqa: PLC0415  # the same
 
     proxy = None if proxy_bypass(target.netloc or "") else getproxies().get(target.scheme or "")
     key = os.getpid(), proxy
