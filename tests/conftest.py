@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from cloudstores import AzureStore, CloudStore, GoogleStore
     from objectstores import S3Server
 
 # Test modules, as processes that are spawned import them. At the end of the path: an installed webds comes before
@@ -31,3 +32,32 @@ def s3() -> Iterator[S3Server]:
 
     with serving_s3() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def google(s3: S3Server) -> Iterator[GoogleStore]:
+    """A store that speaks the protocol of Google Cloud Storage."""
+    from cloudstores import GoogleStore, google_head
+    from objectstores import proxying
+
+    with proxying(s3.port, google_head) as proxy:
+        yield GoogleStore(proxy.port, s3)
+
+
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureStore]:
+    """A store that speaks the protocol of Azure Blob Storage."""
+    from cloudstores import azurite, serving_azure
+
+    program = azurite()
+    if program is None:
+        pytest.skip("needs Azurite: npm install --global azurite")
+    with serving_azure(program, tmp_path_factory.mktemp("azurite")) as store:
+        yield store
+
+
+@pytest.fixture(params=["google", "azure"])
+def cloud(request: pytest.FixtureRequest) -> CloudStore:
+    """Each of these two."""
+    store: CloudStore = request.getfixturevalue(request.param)
+    return store

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import forking_when_locked
 
 from webds import ledger as module
 from webds.errors import OpenError, WebdsError, WriteError
@@ -161,6 +163,22 @@ def test_after_processes_were_killed_at_any_time_every_line_is_whole(path: Path)
         own = [int(str(loss.key).split()[1]) for loss in losses if str(loss.key).startswith(name)]
         runs = [i for i, number in enumerate(own) if number == 0]
         assert all(own[i : i + 50] == list(range(len(own[i : i + 50]))) for i in runs[-1:])
+
+
+@posix
+def test_a_fork_while_a_line_is_written_keeps_nobody_waiting(path: Path) -> None:
+    ledger = Ledger(str(path))
+
+    def record() -> None:
+        for _ in range(3):
+            ledger.record(LOSS)
+
+    with forking_when_locked(2):
+        thread = threading.Thread(target=record, daemon=True)
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive()
+    assert list(read_ledger(path)) == [LOSS] * 3
 
 
 # --- reading -----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ see `Retry`. URLs stand there without their secrets, as everywhere.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections import Counter
@@ -275,6 +276,9 @@ def _append(path: str, lines: bytes) -> None:
         while rest:
             rest = rest[os.write(descriptor, rest) :]
     finally:
+        with contextlib.suppress(OSError):  # of a process that was forked meanwhile, which has a copy of the descriptor
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 

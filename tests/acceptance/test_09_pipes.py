@@ -115,13 +115,14 @@ def test_09_a_dataset_raises_what_the_command_said_after_all_that_was_good(
 ) -> None:
     urls = [f"pipe:cat {shard}", f"pipe:{command.format(shard)}", f"pipe:cat {shard}"]
     builder = WAYS[way](webds.DatasetBuilder(urls), tmp_path)
+    before = children()
     found: list[webds.Sample] = []
     with pytest.raises(OpenError, match=r"status 5(.|\n)*checksum mismatch") as caught:
         found.extend(builder.build())
     assert caught.value.url == urls[1]
     assert caught.value.stage == "read"
     assert len(found) == 20 + samples
-    assert not children()
+    assert children() <= before
     dataset = builder.on_error("skip").build()
     assert len(list(dataset)) == 40 + samples
     assert dataset.stats().counts == {"read": {urls[1]: 1}}
@@ -164,10 +165,11 @@ def test_09_commands_end_with_the_iterator(
     way: str, ends: Callable[[Iterator[Any]], None], endless: list[str], tmp_path: Path
 ) -> None:
     dataset = WAYS[way](webds.DatasetBuilder(endless), tmp_path).build()
+    before = children()
     for _ in range(3):
         ends(iter(dataset))
         gc.collect()
-        assert not children()
+        assert children() <= before
     assert _pids(tmp_path)
     assert not [pid for pid in _pids(tmp_path) if alive(pid)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -127,12 +128,13 @@ def test_10_many_epochs_over_a_failing_server_cost_nothing(
     )
     dataset = HOWS[how](builder, tmp_path / "cache").build()
     expected = [sample_of(n)["__key__"] for n in range(shards * PER_SHARD)]
-    most_held, memory = (0, 0), 0
+    most_held, memory, blocks = (0, 0), 0, 0
     for epoch in range(epochs):
         assert sorted(sample["__key__"] for sample in dataset) == expected, epoch
+        web.asked.clear()
         if epoch == epochs // 4:
             gc.collect()
-            most_held, memory = _held(), _resident()
+            most_held, memory, blocks = _held(), _resident(), sys.getallocatedblocks()
     faults.goes_on.set()
     assert faults.done > epochs // 2
     assert len(dataset.stats().retries) >= faults.done // 2
@@ -141,4 +143,6 @@ def test_10_many_epochs_over_a_failing_server_cost_nothing(
     threads, files = _held()
     assert threads <= most_held[0]
     assert files <= most_held[1] + 8, "connections that the server has not closed yet come and go"
-    assert _resident() - memory < 16 * MB
+    transfers = (epochs - epochs // 4) * shards
+    assert sys.getallocatedblocks() - blocks < transfers, "not one object for each transfer"
+    assert _resident() - memory < 16 * MB, "what is not Python's own is looked at, too"

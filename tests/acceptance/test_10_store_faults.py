@@ -22,7 +22,7 @@ SHARD = tar_bytes((f"{s['__key__']}.{field}", s[field].encode()) for s in SAMPLE
 
 @pytest.fixture(scope="module")
 def proxy(s3: S3Server) -> Iterator[Proxy]:
-    with proxying(s3) as running:
+    with proxying(s3.port) as running:
         yield running
 
 
@@ -96,7 +96,7 @@ def test_10_any_sequence_of_faults_of_a_store_gives_the_shard_or_an_error(s3: S3
         s3.put(url, other)
 
     got: list[str] = []
-    with proxying(s3) as proxy:
+    with proxying(s3.port) as proxy:
         proxy.faults = [Fault("pass", call=change) if fault.kind == "call" else fault for fault in faults]
         builder = webds.DatasetBuilder([url], opener=s3.opener(proxy.port))
         try:

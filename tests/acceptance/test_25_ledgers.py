@@ -13,6 +13,7 @@ import torch.utils.data
 from expecting import raises
 from in_workers import fails, fails_on_three, kill_worker_at_fifty, label
 from shards import numbered_shards
+from webserver import Exchange, WebServer, serving
 
 import webds
 from webds.errors import ErrorBudgetError
@@ -89,6 +90,78 @@ def test_25_a_part_of_the_samples_is_a_budget_too(urls: list[str], workers: int)
     dataset = builder.on_error("skip", max_fraction=0.05).build()
     with raises(ErrorBudgetError, match=r"\d+ errors in \d+ samples .* max_fraction=0.05 .* ArithmeticError: tenth"):
         list(webds.Loader(dataset, num_workers=workers))
+
+
+def _faulty(web: WebServer, urls: list[str]) -> list[str]:
+    """Serve shards: one breaks off once, one is busy once, one is not there, one is another one when it is resumed."""
+    bodies = [Path(url).read_bytes() for url in urls]
+    cut = bodies[0].index(b"key00050.cls")
+
+    def breaks_off(exchange: Exchange) -> None:
+        if exchange.headers.get("Range") is None:
+            exchange.reply(bodies[0][:cut], Content_Length=str(len(bodies[0])), ETag='"1"')
+            exchange.cut_off()
+        else:
+            span = f"bytes {cut}-{len(bodies[0]) - 1}/{len(bodies[0])}"
+            exchange.reply(bodies[0][cut:], 206, Content_Range=span, ETag='"1"')
+
+    def is_busy(exchange: Exchange) -> None:
+        if sum(asked.path == "/1.tar" for asked in web.asked) % 2:
+            exchange.reply(status=503, Retry_After="0")
+        else:
+            exchange.reply(bodies[1])
+
+    def changes(exchange: Exchange) -> None:
+        tag = f'"{sum(asked.path == "/3.tar" for asked in web.asked)}"'
+        exchange.reply(bodies[3][:cut], Content_Length=str(len(bodies[3])), ETag=tag)
+        exchange.cut_off()
+
+    web.routes |= {"/0.tar": breaks_off, "/1.tar": is_busy, "/3.tar": changes}
+    return [web.url(f"/{n}.tar") for n in range(4)]
+
+
+@pytest.mark.parametrize(("method", "way"), [("fork", "alone"), ("fork", "kept"), ("spawn", "ahead")])
+def test_25_what_servers_did_is_told_once_whoever_read_it(
+    urls: list[str], path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, way: str
+) -> None:
+    """The numbers of two workers, over faults of their servers, add up to what happened, and no more."""
+    monkeypatch.setenv("no_proxy", "*")
+    with serving() as web:
+        remote = _faulty(web, urls)
+        source = webds.DatasetBuilder(remote, opener=webds.HttpOpener(backoff=0.001))
+        source = {"alone": source, "ahead": source.prefetch(), "kept": source.cache(tmp_path / "cache")}[way]
+        builder = source.map(label).map(fails_on_three).on_error("skip", max_errors=3, ledger=path)
+        dataset = builder.measure().build()
+        loader = webds.Loader(dataset, num_workers=2, multiprocessing_context=method)
+        assert sorted(loader) == [n for n in [*range(200), *range(300, 349)] if n != 3]  # 349 may go on
+        stats = dataset.stats()
+        assert sorted((retry.url, retry.attempt, retry.offset > 0) for retry in stats.retries) == [
+            (remote[0], 2, True), (remote[1], 2, False), (remote[3], 2, True),
+        ]  # fmt: skip
+        assert stats.counts == {"open": {remote[2]: 1}, "read": {remote[3]: 1}, "map": {remote[0]: 1}}
+        assert [(loss.url, loss.ordinal) for loss in stats.cut_short] == [(remote[3], 49)]
+        assert "changed while it was read" in stats.cut_short[0].error
+        assert stats.samples == 249
+        assert {stage.name: stage.values for stage in stats.stages}["map 2"] == stats.consumed == 248
+        cut = Path(urls[3]).read_bytes().index(b"key00350.cls")
+        assert stats.bytes_read == sum(Path(url).stat().st_size for url in urls[:2]) + cut
+        lines = _lines(path)
+        assert sorted(line["action"] for line in lines) == ["cut short", *["retried"] * 3, *["skipped"] * 2]
+
+        if way == "kept":
+            assert len(list((tmp_path / "cache").iterdir())) == 2
+        web.routes |= {f"/{n}.tar": Path(url).read_bytes() for n, url in enumerate(urls)}
+        replayed = webds.replay(path, builder)
+        assert [sample["__key__"] for sample in replayed] == ["key00003"]
+        assert {loss.url for loss in replayed.without_sample} == {remote[2], remote[3]}
+        assert len(replayed.retries) == 3
+
+        _faulty(web, urls)
+        del web.routes["/2.tar"]
+        web.asked.clear()
+        bounded = source.map(label).map(fails_on_three).on_error("skip", max_errors=2).build()
+        with raises(ErrorBudgetError, match="max_errors=2"):
+            list(webds.Loader(bounded, num_workers=2, multiprocessing_context="fork"))
 
 
 def _tenth(number: int) -> int:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import multiprocessing
+import random
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
+from writing import write_for_ever
 
+import webds
 from webds.errors import EncodeError
+from webds.index import parse_table
 from webds.sinks import ShardWriter, TarWriter
+from webds.tar import read_samples
 from webds.typing import Sample
 
 
@@ -113,3 +123,45 @@ def test_28_a_killed_process_leaves_finished_shards_and_resume_cleans_up(tmp_pat
         sink.write(sample(4))
     assert names(tmp_path) == ["x-00.tar", "x-01.tar", "x-02.tar"]
     assert [key for shard in names(tmp_path) for key in keys(tmp_path / shard)] == [f"{n:06d}" for n in range(5)]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills")
+def test_28_writers_that_are_killed_at_any_moment_leave_whole_files(tmp_path: Path) -> None:
+    """Three at a time, with a manifest in common; and whoever resumes completes what they left out."""
+    spawn = multiprocessing.get_context("spawn")
+    rng = random.Random(28)
+    patterns = [str(tmp_path / f"{name}-%05d.tar") for name in "abc"]
+    shards: list[str] = []
+    for round_ in range(2):
+        started = [spawn.Event() for _ in patterns]
+        writers = [
+            spawn.Process(target=write_for_ever, args=(pattern, "all.json", 3 * round_ + n, started[n]), daemon=True)
+            for n, pattern in enumerate(patterns)
+        ]
+        for writer in writers:
+            writer.start()
+        try:
+            assert all(event.wait(60) for event in started)
+        finally:
+            for writer in writers:
+                time.sleep(rng.uniform(0.0, 0.05))
+                writer.kill()
+                writer.join()
+        shards = sorted(map(str, tmp_path.glob("*.tar")))
+        assert shards
+        for shard in shards:
+            assert len(list(read_samples(io.BytesIO(Path(shard).read_bytes()), url=shard))) == 4
+        for index in tmp_path.glob("*.idx"):
+            table = parse_table(index.read_bytes(), str(index), size=index.with_suffix(".tar").stat().st_size)
+            assert table is not None
+            assert len(table) == 4
+        for entry in json.loads((tmp_path / "all.json").read_text())["shardlist"]:
+            assert entry["md5sum"] == hashlib.md5((tmp_path / entry["url"]).read_bytes()).hexdigest()
+    for pattern in patterns:
+        with ShardWriter(pattern, maxcount=4, manifest="all.json", md5=True, resume=True):
+            pass
+    assert not list(tmp_path.glob(".*.part*")), "what was unfinished is gone"
+    whole = webds.DatasetBuilder(str(tmp_path / "all.json"), verify="hash")
+    assert sorted(whole.plan.source.shards()) == shards
+    assert len(list(whole.build())) == 4 * len(shards)
+    assert len(list(whole.indexed().build())) == 4 * len(shards)

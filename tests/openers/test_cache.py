@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Literal
 
 import attrs
 import pytest
+from processes import forking_when_locked
 from typing_extensions import override
 from webserver import Exchange, WebServer, serving
 
@@ -349,6 +350,37 @@ class TestWaiting:
         assert "closed" in str(failures[0])
         assert len(web.asked) == 1
 
+    def test_who_waits_asks_for_the_size_once(
+        self, tmp_path: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        go_on, looks = threading.Event(), threading.Semaphore(0)
+        real = cachefiles.CacheFolder.claim
+
+        def claim(folder: cachefiles.CacheFolder, name: str) -> cachefiles.Part | None:
+            looks.release()
+            return real(folder, name)
+
+        def slowly(exchange: Exchange) -> None:
+            exchange.reply(BODY[:1000], Content_Length=str(len(BODY)))
+            if exchange.command == "GET":
+                exchange.wfile.flush()
+                go_on.wait(60)
+                exchange.wfile.write(BODY[1000:])
+
+        web.routes["/x.tar"] = slowly
+        opener, url = opener_of(tmp_path, validate="size"), web.url("/x.tar")
+        monkeypatch.setattr(cachefiles.CacheFolder, "claim", claim)
+        found: list[bytes] = []
+        with opener.open(url) as first, opener.open(url) as second:
+            thread = threading.Thread(target=lambda: found.append(second.read()))
+            thread.start()
+            assert all(looks.acquire(timeout=60) for _ in range(6)), "it looks again and again"
+            go_on.set()
+            assert first.read() == BODY
+            thread.join(60)
+        assert found == [BODY]
+        assert [asked.method for asked in web.asked] == ["HEAD", "GET", "HEAD"]
+
     def test_who_waits_takes_over_from_who_gives_up(self, tmp_path: Path, web: WebServer) -> None:
         web.routes["/x.tar"] = stalls
         opener, url = opener_of(tmp_path), web.url("/x.tar")
@@ -533,6 +565,22 @@ class TestProcesses:
         os.close(tell)
         os.close(go_on_child)
         assert kept(tmp_path) == [".shard"]
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+    def test_a_fork_while_a_lock_is_held_keeps_nobody_waiting(self, tmp_path: Path, web: WebServer) -> None:
+        opener, found = opener_of(tmp_path, 2 * len(BODY) + 1000), list[bool]()
+
+        def read_all() -> None:
+            found.extend(read(opener, web.url(f"/x.tar?{n}")) == BODY for n in (1, 2, 3, 2, 4, 1))
+
+        with forking_when_locked(12) as pids:
+            thread = threading.Thread(target=read_all, daemon=True)
+            thread.start()
+            thread.join(60)
+            assert not thread.is_alive(), "it waits for a lock that a child has a copy of"
+            assert len(pids) == 12
+        assert found == [True] * 6
+        assert len(web.asked) == 5, "what had to go went"
 
     def test_many_threads_share_one_transfer(self, tmp_path: Path, web: WebServer) -> None:
         opener, found = opener_of(tmp_path), list[bool]()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import io
@@ -10,6 +11,7 @@ import re
 import shlex
 import socket
 import socketserver
+import ssl
 import subprocess
 import sys
 import threading
@@ -22,6 +24,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
+from processes import threads_of_ours
 from shards import tar_bytes
 from typing_extensions import override
 from webserver import Exchange, WebServer, serving
@@ -481,8 +484,46 @@ def test_closing_waits_for_no_server_that_has_sent_nothing(
     web.routes |= {"/a.tar": good, "/b.tar": lambda exchange: done.wait(60)}
     builder = webds.DatasetBuilder([web.url("/a.tar"), web.url("/b.tar")], opener=HttpOpener(timeout=3600))
     samples = iter(how(builder, tmp_path).build())
+    before = threads_of_ours()
     next(samples)
     cast("Generator[object]", samples).close()  # and comes back, with an hour to wait for an answer
+    assert settled(lambda: threads_of_ours() <= before, 60), "and nobody goes on waiting"
+    assert not done.is_set()
+    done.set()
+
+
+@pytest.mark.parametrize("how", ["ahead", "both"])
+def test_closing_waits_for_no_server_that_wants_patience(web: WebServer, tmp_path: Path, how: str) -> None:
+    waiting = threading.Event()
+    web.routes |= {"/a.tar": tar_bytes([("0.x", b""), ("1.x", b"")]), "/b.tar": lambda x: x.reply(status=503)}
+    opener = HttpOpener(backoff=1e6, max_backoff=1e6, on_retry=lambda retry: waiting.set())
+    builder = webds.DatasetBuilder([web.url("/a.tar"), web.url("/b.tar")], opener=opener)
+    before = threads_of_ours()
+    samples = iter(HOWS[how](builder, tmp_path).build())
+    next(samples)
+    assert waiting.wait(60)
+    cast("Generator[object]", samples).close()
+    assert settled(lambda: threads_of_ours() <= before, 60)
+
+
+def test_closing_ends_an_attempt_to_go_on(web: WebServer, tmp_path: Path) -> None:
+    """The first transfer breaks off, and the second is not answered; the thread that fills the cache waits for it."""
+    done = threading.Event()
+
+    def answer(exchange: Exchange) -> None:
+        if len(web.asked) > 1:
+            done.wait(60)
+        else:
+            exchange.reply(DATA[:5000], Content_Length=str(len(DATA)))
+            exchange.cut_off()
+
+    web.routes["/x.tar"] = answer
+    before = threads_of_ours()
+    stream = webds.CachingOpener(HttpOpener(timeout=3600, backoff=0.001), tmp_path).open(web.url("/x.tar"))
+    assert stream.read(5000) == DATA[:5000]
+    assert settled(lambda: len(web.asked) == 2, 60)
+    stream.close()
+    assert settled(lambda: threads_of_ours() <= before, 60)
     assert not done.is_set()
     done.set()
 
@@ -517,33 +558,47 @@ def test_a_proxy_that_is_not_there_is_named_without_its_password(monkeypatch: py
             assert password not in shown(caught.value)
 
 
-def test_https_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ssl
-
-    certificate = tmp_path / "cert.pem"
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for ``localhost``, signed by nobody else, with its key beside it."""
+    path = tmp_path_factory.mktemp("certificate") / "cert.pem"
     command = (
         f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost "
-        f"-keyout {shlex.quote(str(certificate))}.key -out {shlex.quote(str(certificate))}"
+        f"-keyout {shlex.quote(str(path))}.key -out {shlex.quote(str(path))}"
     )
     if subprocess.run(command, shell=True, capture_output=True, check=False).returncode:
         pytest.skip("needs openssl to make a certificate")
+    return path
+
+
+@pytest.fixture
+def tls_web(web: WebServer, certificate: Path) -> Iterator[WebServer]:
+    """A server for ``https:``."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, f"{certificate}.key")
     with serving(context) as server:
         server.routes["/x.tar"] = DATA
-        url = server.url("/x.tar", host="localhost").replace("http:", "https:")
-        program = (
-            "import sys\nfrom webds.errors import OpenError\nfrom webds.openers import HttpOpener\n"
-            "try:\n    print(len(HttpOpener(timeout=10).open(sys.argv[1]).read()))\n"
-            "except OpenError as error:\n    print(error)"
-        )
-        for trusted, words in (
-            (None, "CERTIFICATE_VERIFY_FAILED|certificate verify failed"),
-            (certificate, str(len(DATA))),
-        ):
-            monkeypatch.setenv("SSL_CERT_FILE", str(trusted) if trusted else "")
-            ran = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, check=False)
-            assert re.search(words, ran.stdout), ran
+        yield server
+
+
+def tls_url(server: WebServer, path: str = "/x.tar") -> str:
+    return server.url(path, host="localhost").replace("http:", "https:")
+
+
+def test_https_is_verified(tls_web: WebServer, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = (
+        "import sys\nfrom webds.errors import OpenError\nfrom webds.openers import HttpOpener\n"
+        "try:\n    print(len(HttpOpener(timeout=10).open(sys.argv[1]).read()))\n"
+        "except OpenError as error:\n    print(error)"
+    )
+    for trusted, words in (
+        (None, "CERTIFICATE_VERIFY_FAILED|certificate verify failed"),
+        (certificate, str(len(DATA))),
+    ):
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted) if trusted else "")
+        command = [sys.executable, "-c", program, tls_url(tls_web)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert re.search(words, ran.stdout), ran
 
 
 class _Forwarding(socketserver.StreamRequestHandler):
@@ -555,13 +610,23 @@ class _Forwarding(socketserver.StreamRequestHandler):
         method, target, _ = lines[0].decode().split()
         proxy = cast("_Proxy", self.server)
         proxy.asked.append((method, target))
+        if len(proxy.asked) >= proxy.silent_from:
+            proxy.ended.wait(60)
+            return
+        given = [line for line in lines if line.lower().startswith(b"proxy-authorization:")]
+        status = proxy.statuses.pop(0) if proxy.statuses else 200
+        if status == 200 and proxy.wants is not None and given != [b"Proxy-Authorization: " + proxy.wants]:
+            status = 407
+        if status != 200:
+            self.wfile.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
+            return
         host, _, port = (target if method == "CONNECT" else urlsplit(target).netloc).rpartition(":")
         with socket.create_connection((host, int(port)), 10) as there:
             if method == "CONNECT":
                 self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             else:
                 path = target.partition(f":{port}")[2]
-                lines[0] = f"{method} {path} HTTP/1.1".encode()
+                lines = [f"{method} {path} HTTP/1.1".encode(), *(line for line in lines[1:] if line not in given)]
                 there.sendall(b"\r\n".join([*lines, b"Connection: close", b"", b""]))
             back = threading.Thread(target=_pass_on, args=(there, self.connection), daemon=True)
             back.start()
@@ -578,14 +643,47 @@ def _pass_on(source: socket.socket, goal: socket.socket) -> None:
 
 
 class _Proxy(socketserver.ThreadingTCPServer):
+    """A proxy in this process.
+
+    Attributes:
+        asked: method and target of every request.
+        statuses: the answers to the next ones; 200 lets one through.
+        wants: the credentials that it wants; None for none.
+        silent_from: the number of the request, from 1, from which on it does not answer until it has `ended`.
+    """
+
     daemon_threads = True
+    block_on_close = False
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Forwarding)
         self.asked: list[tuple[str, str]] = []
+        self.statuses: list[int] = []
+        self.wants: bytes | None = None
+        self.silent_from = 1 << 30
+        self.ended = threading.Event()
+
+    def url(self, user: str = "") -> str:
+        return f"http://{user}127.0.0.1:{self.server_address[1]}"
+
+    @override
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # clients that go away are what some tests are about
 
 
-def test_a_proxy_forwards_what_is_asked_and_what_breaks_off(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def proxy() -> Iterator[_Proxy]:
+    with _Proxy() as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def test_a_proxy_forwards_what_is_asked_and_what_breaks_off(
+    web: WebServer, proxy: _Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = 0
 
     def answer(exchange: Exchange) -> None:
@@ -600,13 +698,114 @@ def test_a_proxy_forwards_what_is_asked_and_what_breaks_off(web: WebServer, monk
             exchange.reply(DATA[start:], 206, Content_Range=span, ETag='"1"')
 
     web.routes["/x.tar"] = answer
-    with _Proxy() as proxy:
-        threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_address[1]}")
-        assert b"".join(drained(eager(), web.url("/x.tar"))) == DATA
-        assert proxy.asked == [("GET", web.url("/x.tar"))] * 2
-        proxy.shutdown()
+    monkeypatch.setenv("http_proxy", proxy.url())
+    assert b"".join(drained(eager(), web.url("/x.tar"))) == DATA
+    assert proxy.asked == [("GET", web.url("/x.tar"))] * 2
     assert asked == 2
+
+
+@pytest.fixture
+def trusting(monkeypatch: pytest.MonkeyPatch, certificate: Path) -> None:
+    """The certificate is trusted; each test has a proxy of its own, and so connections of its own."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+
+USER, PASSWORD = "me", "hu" + "sh4"  # not as such in the lines of a traceback
+PACKED = base64.b64encode(f"{USER}:{PASSWORD}".encode())
+
+
+@pytest.mark.usefixtures("trusting")
+def test_https_goes_through_a_proxy_by_connect(
+    tls_web: WebServer, proxy: _Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is meant for the proxy stays there, and what is meant for the server is not shown to the proxy."""
+
+    def answer(exchange: Exchange) -> None:
+        if len(tls_web.asked) == 1:
+            exchange.reply(DATA[:5000], Content_Length=str(len(DATA)), ETag='"1"')
+            exchange.cut_off()
+        else:
+            span = f"bytes 5000-{len(DATA) - 1}/{len(DATA)}"
+            exchange.reply(DATA[5000:], 206, Content_Range=span, ETag='"1"')
+
+    tls_web.routes["/x.tar"] = answer
+    proxy.wants = b"Basic " + PACKED
+    monkeypatch.setenv("https_proxy", proxy.url(f"{USER}:{PASSWORD}@"))
+    opener = HttpOpener(auth="token", backoff=0.001)
+    assert b"".join(drained(opener, tls_url(tls_web) + "?sig=1")) == DATA
+    assert proxy.asked == [("CONNECT", f"localhost:{tls_web.port}")] * 2
+    assert [asked.headers["authorization"] for asked in tls_web.asked] == ["Bearer token"] * 2
+    assert tls_web.asked[1].headers["range"].startswith("bytes=5000-")
+    assert not any("proxy-authorization" in asked.headers for asked in tls_web.asked)
+
+
+@pytest.mark.usefixtures("trusting")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_refuses_is_an_error_at_once_without_its_password(
+    web: WebServer,
+    tls_web: WebServer,
+    proxy: _Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    proxy.wants = b"Basic " + base64.b64encode(b"other:password")
+    monkeypatch.setenv(f"{scheme}_proxy", proxy.url(f"{USER}:{PASSWORD}@"))
+    url = web.url("/x.tar") if scheme == "http" else tls_url(tls_web)
+    with caplog.at_level(logging.DEBUG), pytest.raises(OpenError, match="407") as caught:
+        eager().open(url)
+    for text in (shown(caught.value), caplog.text):
+        assert PASSWORD not in text
+        assert PACKED.decode() not in text
+    assert len(proxy.asked) == 1
+    assert web.asked == tls_web.asked == []
+
+
+@pytest.mark.usefixtures("trusting")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_fails_for_now_is_asked_again(
+    web: WebServer, tls_web: WebServer, proxy: _Proxy, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    web.routes["/x.tar"] = DATA
+    proxy.statuses = [502, 503, 200]
+    monkeypatch.setenv(f"{scheme}_proxy", proxy.url())
+    url = web.url("/x.tar") if scheme == "http" else tls_url(tls_web)
+    assert b"".join(drained(eager(), url)) == DATA
+    assert len(proxy.asked) == 3
+
+
+@pytest.mark.usefixtures("trusting")
+def test_a_server_behind_a_proxy_is_verified_by_its_certificate(
+    tls_web: WebServer, proxy: _Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", proxy.url())
+    with pytest.raises(OpenError, match=r"CERTIFICATE_VERIFY_FAILED|certificate verify failed"):
+        eager().open(tls_url(tls_web).replace("localhost", "127.0.0.1"))
+    assert len(proxy.asked) == 1
+    assert tls_web.asked == []
+
+
+@pytest.mark.usefixtures("trusting")
+@pytest.mark.parametrize("who", ["server", "proxy"])
+def test_closing_ends_waits_of_https_too(
+    tls_web: WebServer, proxy: _Proxy, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """The server does not answer the second request, or the proxy the second ``CONNECT``."""
+    done = threading.Event()
+    tls_web.routes |= {"/a.tar": tar_bytes([("0.x", b""), ("1.x", b"")]), "/b.tar": lambda exchange: done.wait(60)}
+    if who == "proxy":
+        monkeypatch.setenv("https_proxy", proxy.url())
+        proxy.silent_from = 2
+    builder = webds.DatasetBuilder([tls_url(tls_web, f"/{n}.tar") for n in "ab"], opener=HttpOpener(timeout=3600))
+    before = threads_of_ours()
+    samples = iter(builder.prefetch().build())
+    next(samples)
+    assert settled(lambda: len(proxy.asked if who == "proxy" else tls_web.asked) == 2, 60)
+    cast("Generator[object]", samples).close()
+    assert settled(lambda: threads_of_ours() <= before, 60)
+    assert not done.is_set()
+    done.set()
+    proxy.ended.set()
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])

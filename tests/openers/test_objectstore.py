@@ -104,7 +104,7 @@ def _write(stream: BinaryIO, content: bytes) -> None:
 def test_an_upload_that_fails_is_an_error_and_no_object(s3: S3Server) -> None:
     bucket = s3.bucket()
     for size, attempts in ((10, 1), (3 * _PART, 2)):
-        with proxying(s3) as proxy:
+        with proxying(s3.port) as proxy:
             proxy.method = "P"
             proxy.faults = [Fault("pass"), *[Fault("status", 500)] * 40] if size > _PART else [Fault("status", 500)] * 9
             stream = s3.opener(proxy.port, part_size=_PART, attempts=attempts).open(f"s3://{bucket}/x", "wb")
@@ -120,7 +120,7 @@ def test_an_upload_that_fails_is_an_error_and_no_object(s3: S3Server) -> None:
 
 def test_a_part_that_fails_is_tried_again(s3: S3Server) -> None:
     bucket, content = s3.bucket(), noise(2 * _PART + 9)
-    with proxying(s3) as proxy:
+    with proxying(s3.port) as proxy:
         proxy.method = "P"
         proxy.faults = [
             Fault("status", 503),
@@ -151,7 +151,7 @@ def test_writers_that_wait_do_not_keep_readers_waiting(s3: S3Server) -> None:
 def test_streams_seek_by_ranges_where_that_saves_reading(s3: S3Server) -> None:
     content = noise(12 << 20)
     url = s3.put(f"s3://{s3.bucket()}/x", content)
-    with proxying(s3) as proxy, s3.opener(proxy.port).open(url) as stream:
+    with proxying(s3.port) as proxy, s3.opener(proxy.port).open(url) as stream:
         assert stream.seekable()
         assert stream.read(3) == content[:3]
         assert stream.tell() == 3
@@ -175,7 +175,7 @@ def test_streams_seek_by_ranges_where_that_saves_reading(s3: S3Server) -> None:
 
 def test_a_range_asks_for_no_more(s3: S3Server) -> None:
     url = s3.put(f"s3://{s3.bucket()}/x", noise(1000))
-    with proxying(s3) as proxy:
+    with proxying(s3.port) as proxy:
         assert s3.opener(proxy.port).read_range(url, 10, 20) == noise(1000)[10:30]
         assert "range: bytes=10-29\r\n" in proxy.asked[0]
         assert len(proxy.asked) == 1
@@ -289,7 +289,7 @@ def test_no_secret_of_the_environment_shows(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_anonymous_sends_no_credentials(s3: S3Server) -> None:
     url = s3.put(f"s3://{s3.bucket()}/x", b"data")
-    with proxying(s3) as proxy:
+    with proxying(s3.port) as proxy:
         s3.opener(proxy.port).open(url).close()
         with pytest.raises(OpenError, match=r"403 Forbidden.*: the credentials do not suffice"):
             s3.opener(proxy.port, anonymous=True).open(url)
@@ -301,7 +301,7 @@ def test_anonymous_sends_no_credentials(s3: S3Server) -> None:
 def test_attempts_pauses_and_retries_are_the_caller_s(s3: S3Server) -> None:
     url = s3.put(f"s3://{s3.bucket()}/x", b"data")
     told: list[Retry] = []
-    with proxying(s3) as proxy:
+    with proxying(s3.port) as proxy:
         opener = s3.opener(proxy.port, attempts=3, on_retry=told.append)
         proxy.faults = [Fault("status", 503)] * 2
         assert opener.open(url).read() == b"data"
@@ -316,7 +316,7 @@ def test_attempts_pauses_and_retries_are_the_caller_s(s3: S3Server) -> None:
 
 def test_a_server_that_stalls_is_given_up_after_the_timeout(s3: S3Server) -> None:
     url = s3.put(f"s3://{s3.bucket()}/x", noise(1000))
-    with proxying(s3) as proxy:
+    with proxying(s3.port) as proxy:
         proxy.faults = [Fault("stall", 500)] * 2
         with s3.opener(proxy.port, attempts=2, timeout=0.2).open(url) as stream:
             assert stream.read(1000) == noise(500), "what came before the failure is delivered first"
@@ -326,7 +326,7 @@ def test_a_server_that_stalls_is_given_up_after_the_timeout(s3: S3Server) -> Non
 
 def test_closing_ends_a_pause_of_another_thread(s3: S3Server) -> None:
     url = s3.put(f"s3://{s3.bucket()}/x", noise(1000))
-    with proxying(s3) as proxy:
+    with proxying(s3.port) as proxy:
         waiting = threading.Event()
         proxy.faults = [Fault("drop", 10)]
         opener = s3.opener(proxy.port, backoff=3600.0, max_backoff=3600.0, on_retry=lambda retry: waiting.set())

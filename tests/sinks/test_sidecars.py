@@ -244,3 +244,19 @@ def test_dali_reads_our_table_and_we_read_its(tmp_path: Path) -> None:
     pipe.build()
     (batch,) = pipe.run()
     assert [bytes(batch.at(i)) for i in range(5)] == [bytes([i] * (i + 1)) for i in range(5)]
+
+
+def test_what_a_killed_writer_left_of_indexes_is_removed_by_who_resumes(tmp_path: Path) -> None:
+    pattern = str(tmp_path / "x-%03d.tar")
+    with ShardWriter(pattern, manifest="m.json") as sink:
+        fill(sink, 1, 2)
+    token = "0123456789abcdef"
+    for name in (f".x-000.idx.{token}.part", f".m.json.{token}.part"):
+        (tmp_path / name).write_text("half")
+    others = [f".y-000.idx.{token}.part", f".n.json.{token}.part", ".x-000.idx.part"]
+    for name in others:
+        (tmp_path / name).write_text("somebody else's")
+    with ShardWriter(pattern, manifest="m.json", resume=True) as sink:
+        fill(sink, 3)
+    assert names(tmp_path) == sorted([*others, "m.json", "x-000.idx", "x-000.tar", "x-001.idx", "x-001.tar"])
+    check(tmp_path)

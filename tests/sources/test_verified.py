@@ -200,6 +200,38 @@ def test_a_copy_that_somebody_made_without_a_look_is_verified_as_it_is_read(
         list(builders[1].build())
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("kept", [False, True])
+def test_every_byte_is_hashed_once_in_each_reading(
+    web: WebServer, tmp_path: Path, shard: str, kept: bool, ahead: bool
+) -> None:
+    """Also in that which fills a cache; and a copy again, as it is read."""
+    data = Path(shard).read_bytes()
+    web.routes["/x/a.tar"] = data
+    builder = webds.DatasetBuilder(listed_on(web, **facts(shard)), verify="hash")
+    builder = builder.cache(tmp_path / "cache") if kept else builder
+    dataset = (builder.prefetch() if ahead else builder).build()
+    real, hashed = hashlib.new, list[int]()
+
+    class Counting:
+        def __init__(self, name: str, **options: Any) -> None:
+            self._hash = real(name, **options)
+
+        def update(self, part: bytes) -> None:
+            hashed.append(len(part))
+            self._hash.update(part)
+
+        def hexdigest(self) -> str:
+            return self._hash.hexdigest()
+
+    with mock.patch("webds.verify.hashlib.new", Counting):
+        for _ in range(3):
+            assert len(list(dataset)) == 4
+            assert sum(hashed) == 2 * len(data), "by each of the two hashes of its manifest"
+            hashed.clear()
+    assert len(web.asked) == (2 if kept else 4)
+
+
 def test_a_stalled_transfer_that_is_verified_and_kept_holds_up_no_close(
     web: WebServer, tmp_path: Path, shard: str
 ) -> None:

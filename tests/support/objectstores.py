@@ -22,10 +22,10 @@ from typing_extensions import override
 
 from webds.openers import ObjectStoreOpener
 
-__all__ = ["Fault", "Proxy", "S3Server", "proxying", "serving_s3"]
+__all__ = ["SIGNATURE", "Fault", "Proxy", "S3Server", "free_port", "proxying", "serving_s3"]
 
 _numbers = itertools.count()
-_SIGNATURE: Final = (
+SIGNATURE: Final = (
     "AWS4-HMAC-SHA256 Credential=other/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00"
 )
 _KEYS: Final = {"access_key_id": "tester", "secret_access_key": "hushes-of-the-tester"}
@@ -54,7 +54,7 @@ class S3Server:
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """Send a request of S3's protocol, as somebody else."""
-        headers = {"Content-Type": "application/octet-stream", "Authorization": _SIGNATURE}  # which nobody checks
+        headers = {"Content-Type": "application/octet-stream", "Authorization": SIGNATURE}  # which nobody checks
         request = urllib.request.Request(self.endpoint + path, body, headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=30) as response:
@@ -86,7 +86,8 @@ class S3Server:
         return ObjectStoreOpener(**settings | options)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this host that nobody listens at."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         return int(found.getsockname()[1])
 
@@ -94,7 +95,7 @@ def _free_port() -> int:
 @contextlib.contextmanager
 def serving_s3() -> Generator[S3Server]:
     """Run a server, in a process of its own, until the block is left."""
-    server = S3Server(_free_port())
+    server = S3Server(free_port())
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(server.port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
@@ -140,12 +141,14 @@ class Proxy:
         faults: what is to become of the next exchanges; of later ones, nothing.
         asked: the heads of the requests that came, as text.
         method: the requests that faults are for; others pass.
+        translate: from the head of a request that came to that of the one that is passed on.
     """
 
     port: int
     faults: list[Fault] = attrs.field(factory=list)
     asked: list[str] = attrs.field(factory=list)
     method: str = "GET"
+    translate: Callable[[bytes], bytes] = bytes
     lock: threading.Lock = attrs.field(factory=threading.Lock)
     ended: threading.Event = attrs.field(factory=threading.Event)
 
@@ -172,6 +175,7 @@ class _Exchanges(socketserver.StreamRequestHandler):
             return
         if fault.call is not None:
             fault.call()
+        head = server.proxy.translate(head)
         with socket.create_connection(("127.0.0.1", server.upstream), timeout=30) as upstream:
             upstream.sendall(re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head[:-2]) + b"Connection: close\r\n\r\n")
             length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
@@ -217,11 +221,11 @@ class _ProxyServer(socketserver.ThreadingTCPServer):
 
 
 @contextlib.contextmanager
-def proxying(server: S3Server) -> Generator[Proxy]:
-    """Run a proxy before a server, in a thread."""
+def proxying(port: int, translate: Callable[[bytes], bytes] = bytes) -> Generator[Proxy]:
+    """Run a proxy before the server at a port of this host, in a thread."""
     with _ProxyServer(("127.0.0.1", 0), _Exchanges) as listener:
-        proxy = listener.proxy = Proxy(int(listener.server_address[1]))
-        listener.upstream = server.port
+        proxy = listener.proxy = Proxy(int(listener.server_address[1]), translate=translate)
+        listener.upstream = port
         thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:

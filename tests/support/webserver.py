@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Generator, Mapping
-from typing import cast
+from typing import Any, cast
 
 import attrs
 from typing_extensions import override
@@ -85,7 +86,23 @@ class Exchange(http.server.BaseHTTPRequestHandler):
 
 
 class _Server(http.server.ThreadingHTTPServer):
+    """The server; it knows its connections, so that none is kept when it is gone."""
+
     web: WebServer
+    connections: set[socket.socket]
+
+    @override
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        self.connections.add(request)
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.connections.discard(request)
+
+    def end_connections(self) -> None:
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):  # it has just been closed
+                connection.shutdown(socket.SHUT_RDWR)
 
     @override
     def handle_error(self, request: object, client_address: object) -> None:
@@ -112,6 +129,7 @@ def serving(tls: ssl.SSLContext | None = None) -> Generator[WebServer]:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
         server.daemon_threads = True
         server.block_on_close = False
+        server.connections = set()
         web = server.web = WebServer(server.server_address[1])
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
@@ -120,3 +138,4 @@ def serving(tls: ssl.SSLContext | None = None) -> Generator[WebServer]:
         finally:
             server.shutdown()
             thread.join()
+            server.end_connections()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Collection, Generator, Mapping
 from typing import Any, Final
@@ -12,13 +13,14 @@ from typing import Any, Final
 from webds.errors import OpenError
 from webds.manifest import KIND, parse_manifest
 
-__all__ = ["index_path", "manifest_lock", "merge_manifest", "replace_file"]
+__all__ = ["index_path", "manifest_lock", "merge_manifest", "remove_temporaries", "replace_file"]
 
 try:
     import fcntl
 except ImportError:  # Windows: one writer at a time
     fcntl = None  # type: ignore[assignment]
 
+_PART: Final = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.part", re.DOTALL)
 _SUFFIXES: Final = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
@@ -48,6 +50,18 @@ def replace_file(path: str, content: bytes) -> None:
         raise
 
 
+def remove_temporaries(paths: Collection[str]) -> None:
+    """Remove what writers that were killed have left of files that were to be ``paths``; nobody may be writing one."""
+    folders: dict[str, set[str]] = {}
+    for folder, name in map(os.path.split, paths):
+        folders.setdefault(folder, set()).add(name)
+    for folder, names in folders.items():
+        for entry in os.listdir(folder or os.curdir):
+            if (match := _PART.fullmatch(entry)) and match["name"] in names:
+                with contextlib.suppress(OSError):  # it is gone, or another user's
+                    os.unlink(os.path.join(folder, entry))
+
+
 @contextlib.contextmanager
 def manifest_lock(path: str) -> Generator[None]:
     """Keep other processes from changing the manifest ``path`` meanwhile.
@@ -68,6 +82,8 @@ def manifest_lock(path: str) -> Generator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        with contextlib.suppress(OSError):  # of a process that was forked meanwhile, which has a copy of the descriptor
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 

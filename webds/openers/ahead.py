@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from webds.abc import Opener
 from webds.errors import OpenError
+from webds.interrupting import Interruption
 from webds.openers.filling import joined
 from webds.openers.pieces import PieceFeed, PieceReader, sizes
 from webds.passing import interrupt, piecewise
@@ -144,6 +145,7 @@ class _Shard(PieceFeed):
         self._over = False
         self._stopped = False
         self._failure: Exception | None = None
+        self._interruption = Interruption()
         self._process = os.getpid()
         self._thread = threading.Thread(
             target=contextvars.copy_context().run, args=(self._run,), name="webds-prefetch", daemon=True
@@ -197,6 +199,7 @@ class _Shard(PieceFeed):
             stream = None if self._over else self._stream
         if plain is not None:
             plain.close()
+        self._interruption.stop()
         if stream is not None:
             interrupt(stream)
 
@@ -208,7 +211,8 @@ class _Shard(PieceFeed):
 
     def _run(self) -> None:
         try:
-            self._read()
+            with self._interruption.applied():
+                self._read()
         except Exception as error:
             self._failure = error
         with self._changed:

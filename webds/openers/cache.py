@@ -75,12 +75,13 @@ class CachingOpener(Opener):
         if mode != "rb":
             self._folder.forget(_name(url))
             return self.inner.open(url, mode)
-        found = self._take(url)
+        size = self._origin_size(url)
+        found = self._take(url, size)
         if isinstance(found, PieceFeed):
             return cast("BinaryIO", PieceReader(found, BUFFER_SIZE))
         if found is not None:
             return found
-        return cast("BinaryIO", PieceReader(Waiting(lambda: self._turn(url), url), BUFFER_SIZE))
+        return cast("BinaryIO", PieceReader(Waiting(lambda: self._turn(url, size), url), BUFFER_SIZE))
 
     @override
     def size(self, url: str) -> int | None:
@@ -133,9 +134,8 @@ class CachingOpener(Opener):
             return None
         return stream
 
-    def _take(self, url: str) -> BinaryIO | Filling | None:
+    def _take(self, url: str, size: int | None) -> BinaryIO | Filling | None:
         """Return the copy of ``url``, or what makes it; None while somebody else does."""
-        size = self._origin_size(url)
         stream = self._valid(url, size)
         if stream is not None:
             return stream
@@ -156,9 +156,9 @@ class CachingOpener(Opener):
             on_failure.pop_all()
         return Filling(stream, part, url, size, lambda error: self._give_up(url, error))
 
-    def _turn(self, url: str) -> PieceFeed | None:
+    def _turn(self, url: str, size: int | None) -> PieceFeed | None:
         """Return what to read ``url`` from; None while somebody else fills the cache with it."""
-        found = self._take(url)
+        found = self._take(url, size)
         return found if found is None or isinstance(found, PieceFeed) else Direct(found)
 
     def _give_up(self, url: str, error: OSError) -> None:

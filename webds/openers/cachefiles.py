@@ -51,6 +51,20 @@ def _locked(descriptor: int, *, shared: bool = False, wait: bool = False) -> boo
     return True
 
 
+def _released(descriptor: int) -> None:
+    """Close a file, and take back the lock on it before.
+
+    A process that was forked meanwhile, by another thread, has a copy of the descriptor: closing this one alone would
+    leave the lock to it for as long as it lives.
+    """
+    assert fcntl is not None  # see has_locks
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
+
+
 def _is_at(descriptor: int, path: str) -> bool:
     """Return whether the file at ``path`` is this one. It may have been removed, or have got another name."""
     try:
@@ -65,7 +79,7 @@ def _opened(path: str, flags: int) -> Generator[int]:
     try:
         yield descriptor
     finally:
-        os.close(descriptor)
+        _released(descriptor)
 
 
 def _removed(path: str) -> bool:
@@ -132,7 +146,7 @@ class CacheFolder:
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             with contextlib.ExitStack() as on_failure:
-                on_failure.callback(os.close, descriptor)
+                on_failure.callback(_released, descriptor)
                 if not _locked(descriptor):
                     return None
                 if _is_at(descriptor, path):
@@ -250,7 +264,7 @@ class Part:
         with self._lock:
             self._users -= users
             if self._users == 0:
-                os.close(self._descriptor)
+                _released(self._descriptor)
 
     def abandon(self) -> None:
         """In a forked child: close the copy of the descriptor, which would keep the lock alive."""

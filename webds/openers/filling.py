@@ -13,6 +13,7 @@ from typing import BinaryIO, Final, final
 from typing_extensions import override
 
 from webds.errors import OpenError
+from webds.interrupting import Interruption
 from webds.openers.cachefiles import Part
 from webds.openers.pieces import PieceFeed, sizes
 from webds.passing import interrupt, piecewise
@@ -66,6 +67,7 @@ class Filling(PieceFeed):
         self._trouble: OSError | None = None  # of the disk
         self._unwritten: bytes | None = None  # what comes after the file, and then the stream itself
         self._abandoned = False
+        self._interruption = Interruption()
         _filling.add(self)
         self._thread = threading.Thread(
             target=contextvars.copy_context().run, args=(self._run,), name="webds-cache", daemon=True
@@ -114,6 +116,7 @@ class Filling(PieceFeed):
             self._changed.notify_all()
             done = self._complete or (self._over and self._unwritten is None)
         if not done:
+            self._interruption.stop()
             interrupt(self._stream)
 
     @override
@@ -132,7 +135,8 @@ class Filling(PieceFeed):
     def _run(self) -> None:
         published = False
         try:
-            published = self._fill()
+            with self._interruption.applied():
+                published = self._fill()
         except Exception as error:
             self._failure = error
         if not published:

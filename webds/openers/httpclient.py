@@ -15,6 +15,8 @@ import attrs
 from typing_extensions import override
 
 from webds.errors import OpenError
+from webds.interrupting import is_interrupted
+from webds.openers.connections import endable
 from webds.openers.httpauth import basic_credentials
 from webds.openers.retry import TransientError
 from webds.openers.streams import attempt, open_error
@@ -147,6 +149,8 @@ def _answer(request: Request, target: Url, credentials: Mapping[str, str]) -> Ba
         try:
             return answer()
         except ProtocolError:
+            if is_interrupted():
+                raise
             return answer()
 
     try:
@@ -229,7 +233,7 @@ def _pool(target: Url) -> PoolManager:
             parsed, own = _parsed(proxy if "://" in proxy else f"http://{proxy}")
             headers = {f"Proxy-{name}": value for name, value in own.items()}
             pool = urllib3.ProxyManager(parsed.url, proxy_headers=headers, maxsize=_CONNECTIONS)
-        return _pools.setdefault(key, pool)
+        return _pools.setdefault(key, endable(pool))
     return _pools[key]
 
 

@@ -16,6 +16,7 @@ import attrs
 from typing_extensions import TypeVar
 
 from webds.errors import OpenError
+from webds.interrupting import ended_by, is_interrupted
 from webds.ledger import Retry
 from webds.observing import observer
 from webds.redaction import redact
@@ -122,13 +123,15 @@ class Attempts:
             self._failures = 0
         self._failures += 1
         self._failed_at = offset
-        if self._stopped.is_set():
+        if self._stopped.is_set() or is_interrupted():
             raise OpenError("the stream was closed while it was being read", url=self._url)
         if self._failures >= self._patience.attempts:
             raise self._final(failure.error)
         delay = self._patience.delay(self._failures, failure.after)
         self._tell(Retry(redact(self._url), failure.error.message, self._failures + 1, delay, offset))
-        if self._stopped.wait(delay):
+        with ended_by(self.stop):
+            self._stopped.wait(delay)
+        if self._stopped.is_set():
             raise OpenError("the stream was closed while it was being read", url=self._url)
 
     def _final(self, error: OpenError) -> OpenError:

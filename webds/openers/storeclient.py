@@ -19,7 +19,16 @@ from webds.openers.streams import open_error
 if TYPE_CHECKING:  # imported where it is used: it is optional
     from obstore.store import AzureStore, GCSStore, S3Store
 
-__all__ = ["SCHEMES", "Bucket", "attempted", "failure_of", "is_precondition", "secrets_of", "status_of"]
+__all__ = [
+    "SCHEMES",
+    "Bucket",
+    "attempted",
+    "failure_of",
+    "is_behind_the_end",
+    "is_precondition",
+    "secrets_of",
+    "status_of",
+]
 
 R = TypeVar("R")
 SCHEMES: Final = ("s3", "gs", "az")
@@ -141,6 +150,14 @@ def is_precondition(error: Exception) -> bool:
     from obstore.exceptions import PreconditionError  # noqa: PLC0415  # see above
 
     return isinstance(error, PreconditionError)
+
+
+def is_behind_the_end(error: Exception) -> bool:
+    """Return whether a range was asked for that begins where an object ends, or behind that.
+
+    Some stores refuse such a request, and of others the library does not accept the answer.
+    """
+    return status_of(error) == 416 or "Wanted range starting at" in str(error)
 
 
 def failure_of(error: Exception, message: str, url: str, secrets: Collection[str]) -> OpenError | TransientError:

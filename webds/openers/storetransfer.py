@@ -18,7 +18,7 @@ from webds.errors import OpenError
 from webds.openers.obstorelib import Owned
 from webds.openers.pieces import PieceFeed
 from webds.openers.retry import Attempts, TransientError
-from webds.openers.storeclient import Bucket, attempted, failure_of, is_precondition, status_of
+from webds.openers.storeclient import Bucket, attempted, failure_of, is_behind_the_end, is_precondition
 from webds.openers.streams import Drain
 
 if TYPE_CHECKING:  # imported where it is used: it is optional
@@ -216,7 +216,7 @@ class Download(PieceFeed):
             return error
         if again and is_precondition(error):
             return self._changed("its ETag differs")
-        if status_of(error) == 416 and not again:
+        if is_behind_the_end(error) and not again:
             self._version = _Version(self._position)
             return None
         return failure_of(error, "cannot read", self._url, self._secrets)

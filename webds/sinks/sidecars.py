@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any, final
 
 from webds.errors import OpenError
-from webds.index import TableBuilder, index_path, merge_manifest, replace_file, scan
+from webds.index import TableBuilder, index_path, manifest_lock, merge_manifest, remove_temporaries, replace_file, scan
 from webds.manifest import parse_manifest
 from webds.sinks.pattern import ShardPattern
 from webds.tar.naming import base_plus_ext
@@ -107,6 +107,10 @@ class Sidecars:
 
     def complete(self, shards: Collection[str]) -> None:
         """Make what a crash left out of whole shards."""
+        remove_temporaries([index_path(path) for path in shards])
+        if self._manifest is not None:
+            with manifest_lock(self._manifest):  # others may share it
+                remove_temporaries([self._manifest])
         listed: dict[str, int | None] = {}
         if self._manifest is not None and os.path.exists(self._manifest):
             with open(self._manifest, encoding="utf-8-sig") as file:

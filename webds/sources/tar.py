@@ -118,7 +118,10 @@ class TarShards(Source[T_co]):
     @functools.cached_property
     def shard_opener(self) -> Opener:
         """What shards are opened by. What is kept of them on the way, by a cache, has been verified before."""
-        return self.opener if self.through is None else self.through(_VerifyingOpener(self.opener, self._verified))
+        return self._way(_VerifyingOpener(self.opener, self._verified))
+
+    def _way(self, verifying: _VerifyingOpener) -> Opener:
+        return self.opener if self.through is None else self.through(verifying)
 
     @property
     def foresees(self) -> bool:
@@ -131,22 +134,34 @@ class TarShards(Source[T_co]):
         if self.ahead is None:
             yield self
             return
-        with self.ahead(self.shard_opener, shards) as opener:
-            yield self._of(shards, opener=opener, through=None, ahead=None)
+        # Hashes are made where it is read ahead. A size costs nothing here, and a plain local file is left as it is.
+        hashed = self.verify == "hash"
+        opener = _VerifyingOpener(self.shard_opener, lambda shard, _: self._open(shard, _called)) if hashed else None
+        with self.ahead(opener or self.shard_opener, shards) as early:
+            verify = None if hashed else self.verify
+            yield self._of(shards, opener=early, through=None, ahead=None, verify=verify)
 
     def open(self, shard: str) -> BinaryIO:
         """Open a shard, to be verified as it is read; any exception says which."""
         try:
-            return self._verified(shard, lambda: observed_open(lambda: self.shard_opener.open(shard)))
+            return self._open(shard, observed_open)
         except Exception as error:
             annotate(error, url=shard, stage="open")
             raise
 
-    def _verified(self, shard: str, opening: Callable[[], BinaryIO]) -> BinaryIO:
-        """Return the stream of a shard, to be verified as it is read."""
+    def _open(self, shard: str, how: Callable[[Callable[[], BinaryIO]], BinaryIO]) -> BinaryIO:
+        """Open a shard, to be verified once: on its way into a cache, if it is fetched now, or else on its way here."""
+        verifying = _VerifyingOpener(self.opener, self._verified)
+        opener = self._way(verifying)
+        return self._verified(shard, lambda: how(lambda: opener.open(shard)), lambda: verifying.has_opened)
+
+    def _verified(
+        self, shard: str, opening: Callable[[], BinaryIO], is_verified: Callable[[], bool] = lambda: False
+    ) -> BinaryIO:
+        """Return the stream of a shard, to be verified as it is read, unless it turns out that it already is."""
         listed = self._to_verify(shard)
         stream = opening()
-        if listed.size is None and not listed.has_hash:
+        if is_verified() or (listed.size is None and not listed.has_hash):
             return stream
         expected = VerifyingReader(stream, size=listed.size, md5=listed.md5, sha256=listed.sha256, url=shard)
         return cast("BinaryIO", expected)
@@ -172,6 +187,10 @@ class TarShards(Source[T_co]):
         return [("verify", f"the size, which a manifest says of {sized} of the {len(self._listed)} shards")]
 
 
+def _called(opening: Callable[[], BinaryIO]) -> BinaryIO:
+    return opening()
+
+
 @contextlib.contextmanager
 def _closing(stream: BinaryIO) -> Generator[BinaryIO]:
     """Close the stream at the end; without a word if its reader has stopped early, who does not ask how it goes on."""
@@ -188,22 +207,25 @@ def _closing(stream: BinaryIO) -> Generator[BinaryIO]:
 
 
 @final
-@attrs.frozen
+@attrs.define
 class _VerifyingOpener(Opener):
     """Opens shards by another opener, to be verified as they are read.
 
     Attributes:
         inner: opens them.
         verified: from a shard, and what opens it, to its stream.
+        has_opened: whether it has opened any.
     """
 
     inner: Opener
     verified: Callable[[str, Callable[[], BinaryIO]], BinaryIO]
+    has_opened: bool = attrs.field(init=False, default=False)
 
     @override
     def open(self, url: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
         if mode != "rb":
             return self.inner.open(url, mode)
+        self.has_opened = True
         return self.verified(url, lambda: self.inner.open(url))
 
     @override
