@@ -210,8 +210,12 @@ class DatasetBuilder(Generic[ValueT_co]):
     @overload
     def split(self, splitter: SplitterLike) -> Self: ...
     @overload
-    def split(self, *, remainder: Remainder) -> Self: ...
-    def split(self, splitter: SplitterLike | None = None, *, remainder: Remainder | None = None) -> Self:
+    def split(self, *, remainder: Remainder, nodes: int | None = ...) -> Self: ...
+    @overload
+    def split(self, *, nodes: int) -> Self: ...
+    def split(
+        self, splitter: SplitterLike | None = None, *, remainder: Remainder | None = None, nodes: int | None = None
+    ) -> Self:
         """Say who reads what: divide the shards by a splitter, or the samples one by one.
 
         By default, shards that are read as streams are divided over nodes' ranks, then over workers, and the samples of
@@ -227,18 +231,30 @@ class DatasetBuilder(Generic[ValueT_co]):
                 ``"drop"``: they are left out; ``"pad"``: the step is filled up with the first samples of the order once
                 more; so all ranks have equal numbers of batches. ``"uneven"``: each sample is there exactly once, and
                 ranks may differ by one batch.
+            nodes: how many nodes the ranks are on, an equal number on each, those of a node one after the other, as
+                torchrun numbers them. Each node then keeps to its own share of the shards in all epochs, so that its
+                cache holds only these. Shares are cut by samples, so that they differ by one at most, and what is
+                promised of ``remainder`` still holds, each node filling up from its own share; a shard on a border is
+                read by two nodes. Samples do not travel between nodes by shuffling, and what is in a step depends on
+                the number of nodes. With a `repeat` before the batch, nodes may differ by as many samples as there are
+                passes. 1, the default, shuffles all together.
 
         Raises:
             SplitError: when it is built: there is no index that says how many samples there are; or a stage drops
-                values, so that no equal numbers can be promised.
+                values, so that no equal numbers can be promised. When it is iterated over: the world size is no
+                multiple of ``nodes``.
         """
-        if (splitter is None) == (remainder is None):
-            raise TypeError("split() takes a splitter, which divides shards, or remainder=, which divides samples")
+        if (splitter is None) == (remainder is None and nodes is None):
+            raise TypeError(
+                "split() takes a splitter, which divides shards, or remainder= and nodes=, which divide samples"
+            )
         if splitter is not None:
-            return self._evolve(splitter=as_splitter(splitter), remainder=None)
+            return self._evolve(splitter=as_splitter(splitter), remainder=None, nodes=1)
+        remainder = remainder or self.plan.remainder or "uneven"
         if remainder not in REMAINDERS:
             raise ValueError(f"split(remainder={remainder!r}): expected one of {', '.join(map(repr, REMAINDERS))}")
-        return self._evolve(remainder=remainder)
+        _at_least("split", nodes=(nodes, 1))
+        return self._evolve(remainder=remainder, nodes=nodes or self.plan.nodes)
 
     def shuffle(
         self,

@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from webds.abc import IndexedSource
-from webds.dealing import Dealing, PassOrder, Positions, Remainder, SampleOrder, Window
+from webds.dealing import Dealing, PassOrder, Positions, Remainder, SampleOrder, Share, Window
 from webds.errors import LengthError, SplitError
 from webds.observing import Observer, observing
 from webds.stages.base import EachStage, Fields, Item, Run, Stage
@@ -42,6 +42,7 @@ class BySample:
         remainder: what becomes of samples that do not fill a step.
         shard_seed: seed of the order of the shards; None for the source's.
         window: how samples are shuffled.
+        nodes: how many nodes keep to a share of the samples each; 1 for all in one.
     """
 
     source: IndexedSource[Any]
@@ -49,6 +50,7 @@ class BySample:
     remainder: Remainder
     shard_seed: int | None = None
     window: Window | None = None
+    nodes: int = 1
 
     def check(self) -> None:
         """Raise if the ranks are to have equal numbers of batches, and a stage may take some away."""
@@ -65,8 +67,32 @@ class BySample:
 
     @functools.cached_property
     def order(self) -> SampleOrder:
-        """The order of the samples."""
+        """The order of all samples in one."""
         return SampleOrder(np.asarray(self.source.counts(), np.int64), self.shard_seed, self.window)
+
+    @functools.cached_property
+    def samples(self) -> int:
+        """The number of samples of the source."""
+        return int(self.order.counts.sum())
+
+    def order_at(self, place: Place) -> SampleOrder:
+        """Return the order of the samples of the node that a place is on."""
+        return attrs.evolve(self.order, share=Share(place.rank * self.nodes // place.world_size, self.nodes))
+
+    def on_node(self, place: Place) -> Place:
+        """Return which place it is among those of its node.
+
+        Raises:
+            SplitError: the nodes cannot have equal numbers of ranks.
+        """
+        ranks, rest = divmod(place.world_size, self.nodes)
+        if rest:
+            raise SplitError(
+                f"split(nodes={self.nodes}): a world size of {place.world_size} cannot be divided into {self.nodes} "
+                "nodes of equal numbers of ranks",
+                stage="split",
+            )
+        return place._replace(rank=place.rank % ranks, world_size=ranks)
 
     @functools.cached_property
     def known(self) -> int:
@@ -96,26 +122,47 @@ class BySample:
         """Whether several passes stand in one row."""
         return any(isinstance(self.stages[i], Repeat) for i in self.passed_over)
 
-    def dealing(self, world_size: int, start: int = 0) -> tuple[int, Dealing]:
-        """Return how many samples a pass has, and how all passes are dealt out.
+    @functools.cached_property
+    def block(self) -> int:
+        """How many samples a rank gets in each step."""
+        return next((stage.n for stage in self.stages if isinstance(stage, Batch)), 1)
+
+    def dealing(self, place: Place, start: int = 0) -> tuple[int, Dealing]:
+        """Return how many samples a pass has, and how all passes are dealt out, on the node of a place.
 
         Args:
-            world_size: number of ranks.
+            place: any of the node.
             start: the first position that is dealt out.
+
+        Raises:
+            SplitError: the nodes cannot have equal numbers of ranks; or there are fewer samples than nodes, so that
+                one would have nothing to fill up a step with.
         """
-        one_pass = self.order.counts.sum().item()
+        ranks = self.on_node(place).world_size
+        lo, hi = self.order_at(place).share.bounds(self.samples)
+        one_pass, total = self._row(hi - lo, ranks)
+        dealing = Dealing(total=total, block=self.block, remainder=self.remainder, start=start)
+        if self.nodes == 1 or total is None:
+            return one_pass, dealing
+        if self.remainder == "pad" and 0 < self.samples < self.nodes:
+            raise SplitError(f"{self.samples} samples cannot be divided over {self.nodes} nodes", stage="split")
+        _, shortest = self._row(self.samples // self.nodes, ranks)
+        _, longest = self._row(-(-self.samples // self.nodes), ranks)
+        return one_pass, attrs.evolve(dealing, among=(shortest or 0, longest or 0))
+
+    def _row(self, samples: int, ranks: int) -> tuple[int, int | None]:
+        """Return how many samples a pass has, and all passes together, None without end."""
+        one_pass = samples
         total: int | None = one_pass
         for i in sorted(self.passed_over):
             stage = self.stages[i]
             if isinstance(stage, Take):
-                limit = stage.n * world_size
+                limit = stage.n * ranks
                 total = limit if total is None else min(total, limit)
                 one_pass = one_pass if self._is_behind_repeat(i) else total
             elif isinstance(stage, Repeat):
                 total = None if total is None or (stage.n is None and one_pass) else total * (stage.n or 1)
-        first = next((stage for stage in self.stages if isinstance(stage, Batch)), None)
-        block = 1 if first is None else first.n
-        return one_pass, Dealing(total=total, block=block, remainder=self.remainder, start=start)
+        return one_pass, total
 
     def _turned(self, run: Run) -> Place:
         """Return the place with the worker that it is in this pass of a repetition of batches.
@@ -140,8 +187,8 @@ class BySample:
 
     def _batches(self, batch: Batch, place: Place, start: int) -> int:
         """Return how many batches a rank makes in a pass, from a position on."""
-        _, dealing = self.dealing(place.world_size, start)
-        n = dealing.samples(place.rank, place.world_size) or 0
+        here = self.on_node(place)
+        n = self.dealing(place, start)[1].samples(here.rank, here.world_size) or 0
         return -(-n // batch.n) if batch.partial else n // batch.n
 
     def describe(self, order: str) -> list[tuple[str, str]]:
@@ -155,8 +202,13 @@ class BySample:
             "pad": "a last step that is not full is filled up from the beginning",
             "uneven": "each sample once, so that ranks may differ by one batch",
         }[self.remainder]
-        _, dealing = self.dealing(1)
-        lines = [("order", f"{order}; samples dealt out {dealing.block} at a time over rank and worker; {ends}")]
+        lines = [("order", f"{order}; samples dealt out {self.block} at a time over rank and worker; {ends}")]
+        if self.nodes > 1:
+            text = (
+                f"each of {self.nodes} keeps to {self.samples / self.nodes:.0f} samples that follow one another in the "
+                "source, in all epochs; a shard on a border is of two nodes"
+            )
+            lines.append(("nodes", text))
         if self.window is not None:
             largest = int(np.sort(self.order.counts)[-self.window.shards :].sum())
             text = (
@@ -181,13 +233,14 @@ class BySample:
         Raises:
             LengthError: that is not known before everything has been read.
         """
-        _, dealing = self.dealing(place.world_size)
-        n = dealing.samples(place.rank, place.world_size)
+        here = self.on_node(place)
+        _, dealing = self.dealing(place)
+        n = dealing.samples(here.rank, here.world_size)
         for i, stage in enumerate(self.stages):
             if i in self.passed_over:
                 continue
             if isinstance(stage, Batch) and i == self.known and n is not None:
-                n = dealing.steps(place.rank, place.world_size) if stage.partial else n // stage.n
+                n = dealing.steps(here.rank, here.world_size) if stage.partial else n // stage.n
             else:
                 n = None if n is None else stage.length(n)
             if n is None:
@@ -210,9 +263,9 @@ class BySample:
         resumed, progress = run.resumes_here, run.progress
         start = 0 if run.start is None or resumed is None else run.start
         skipped = 0 if run.start is not None or resumed is None else resumed.read
-        one_pass, dealing = self.dealing(run.place.world_size, start)
-        shards = self.source.shards()
-        number, order = -1, self.order.of_pass(run.key)
+        one_pass, dealing = self.dealing(run.place, start)
+        shards, samples = self.source.shards(), self.order_at(run.place)
+        number, order = -1, samples.of_pass(run.key)
         progress.passes, progress.shard, progress.read = run.passes, 0, skipped
 
         def count() -> int:
@@ -220,12 +273,12 @@ class BySample:
 
         run.guard.begin_reading(count)
         try:
-            for positions in dealing.positions(self._turned(run), skipped):
+            for positions in dealing.positions(self.on_node(self._turned(run)), skipped):
                 for i, inside in _passes(positions, one_pass, dealing.total):
                     if self.repeats and i != number:
                         if number == 0:
                             run.pass_over()
-                        number, order = i, self.order.of_pass((*run.key, i))
+                        number, order = i, samples.of_pass((*run.key, i))
                     for origin, sample in self._samples(order, inside, shards, run, fields, observer):
                         progress.read += 1
                         if names_url and isinstance(sample, dict):

@@ -95,6 +95,7 @@ class Plan:
         remainder: what becomes of the samples that do not divide evenly, where single samples are divided, and not
             shards by the splitter; None where shards are.
         window: how samples are shuffled across shards, where single samples are divided.
+        nodes: how many nodes keep to a share of the samples each, where single samples are divided.
         stages: what becomes of the samples, in order.
         shard_seed: seed of the order of the shards; None keeps the source's.
         policy: what to do about errors.
@@ -108,6 +109,7 @@ class Plan:
     splitter: Splitter
     remainder: Remainder | None = None
     window: Window | None = None
+    nodes: int = 1
     stages: tuple[Stage, ...] = ()
     shard_seed: int | None = None
     policy: Policy = attrs.field(factory=Policy)
@@ -182,7 +184,7 @@ class Plan:
             return None
         return BySample(
             source=self.source, stages=self.stages, remainder=self.remainder, shard_seed=self.shard_seed,
-            window=self.window,
+            window=self.window, nodes=self.nodes,
         )  # fmt: skip
 
     def shards(self, key: tuple[int, ...], place: Place) -> Sequence[str]:
