@@ -13,6 +13,7 @@ import numpy as np
 
 from webds.abc import IndexedSource
 from webds.dealing import Dealing, PassOrder, Positions, Remainder, SampleOrder, Share, Window
+from webds.displacement import of_both, of_windows
 from webds.errors import LengthError, SplitError
 from webds.observing import Observer, observing
 from webds.stages.base import EachStage, Fields, Item, Run, Stage
@@ -21,10 +22,21 @@ from webds.stages.flow import Repeat, Take
 from webds.stages.shuffle import Shuffle
 from webds.typing import Place
 
-__all__ = ["BySample"]
+__all__ = ["BySample", "buffered"]
 
 _STREAMED: Final = 64
 """So many samples one after the other are read as a stream, or a whole shard."""
+
+
+def buffered(stages: Sequence[Stage]) -> int:
+    """Return how many samples a shuffle buffer holds that does what those of ``stages`` do; 1 for none."""
+    held, size = 1, 1
+    for stage in stages:
+        if isinstance(stage, Batch):
+            size *= stage.n
+        elif isinstance(stage, Shuffle):
+            held += (stage.size - 1) * size
+    return held
 
 
 @final
@@ -210,12 +222,7 @@ class BySample:
             )
             lines.append(("nodes", text))
         if self.window is not None:
-            largest = int(np.sort(self.order.counts)[-self.window.shards :].sum())
-            text = (
-                f"samples are permuted within each {self.window.shards} shards, by seed {self.window.seed}: one is "
-                f"displaced by a third of the samples there on average, and never by more than {largest}"
-            )
-            lines.append(("window", text))
+            lines += self._describe_window(self.window)
         if any(isinstance(stage, Shuffle) for stage in self.stages[: self.known + 1]):
             text = (
                 "the buffer of each worker shuffles what it gets, so that the values of a step depend on the number of "
@@ -223,6 +230,23 @@ class BySample:
             )
             lines.append(("topology", text))
         return lines
+
+    def _describe_window(self, window: Window) -> list[tuple[str, str]]:
+        sizes = np.diff(self.order_at(Place(0, self.nodes)).of_pass((0,)).bounds)
+        largest = max(0, int(np.sort(self.order.counts)[-window.shards :].sum()) - 1)
+        text = (
+            f"samples are permuted within each {window.shards} shards, by seed {window.seed}: one moves "
+            f"{of_windows(sizes).mean:.0f} places on average, and never more than {largest}"
+        )
+        held = buffered(self.stages)
+        if held == 1 or not len(sizes):
+            return [("window", text)]
+        both = of_both(sizes, held, int(sizes.sum()), 1)
+        also = (
+            f"with the buffer, of one process, {both.mean:.0f} places on average; of several, the buffer of each moves "
+            "its own values, and so as many times as far in the order of all"
+        )
+        return [("window", text), ("", also)]
 
     def _is_behind_repeat(self, number: int) -> bool:
         return any(isinstance(self.stages[i], Repeat) for i in self.passed_over if i < number)

@@ -70,11 +70,15 @@ class Share:
         """Return the numbers of the first sample and of that behind the last, of ``total``."""
         return -(-total * self.node // self.nodes), -(-total * (self.node + 1) // self.nodes)
 
-    def cut(self, counts: Positions) -> tuple[int, int, Positions]:
-        """Return the first shard, how many of its samples are not in the share, and how many of each shard are."""
+    def cut(self, counts: Positions, starts: Positions) -> tuple[int, int, Positions]:
+        """Return the first shard, how many of its samples are not in the share, and how many of each shard are.
+
+        Args:
+            counts: number of samples of each shard.
+            starts: how many there are before each, and in all.
+        """
         if self.nodes == 1:
             return 0, 0, counts
-        starts = np.concatenate([[0], np.cumsum(counts)])
         lo, hi = self.bounds(int(starts[-1]))
         first, end = int(np.searchsorted(starts, lo, "right")) - 1, int(np.searchsorted(starts, hi))
         mine = np.minimum(starts[first + 1 : end + 1], hi) - np.maximum(starts[first:end], lo)
@@ -96,12 +100,18 @@ class SampleOrder:
         shard_seed: seed of the order of the shards; None for the source's order.
         window: how samples are shuffled; None for shard by shard, each in its own order.
         share: which samples.
+        starts: how many samples there are before each shard, and in all.
     """
 
     counts: Positions
     shard_seed: int | None = None
     window: Window | None = None
     share: Share = Share()
+    starts: Positions = attrs.field(kw_only=True)
+
+    @starts.default
+    def _starts(self) -> Positions:
+        return np.concatenate([[0], np.cumsum(self.counts)])
 
     def of_pass(self, key: tuple[int, ...]) -> PassOrder:
         """Return the order of one pass.
@@ -109,7 +119,7 @@ class SampleOrder:
         Args:
             key: the epoch, and the passes of enclosing repetitions.
         """
-        first, begin, counts = self.share.cut(self.counts)
+        first, begin, counts = self.share.cut(self.counts, self.starts)
         n, purpose = len(counts), self.share.purpose
         shards = np.arange(n) if self.shard_seed is None else permutation(n, self.shard_seed, key, f"shards{purpose}")
         starts = np.concatenate([[0], np.cumsum(counts[shards])])
@@ -196,19 +206,23 @@ class Dealing:
         """A position behind the last of all rows that go in step; None without end."""
         return self.total if self.among is None else self.among[1]
 
-    def steps(self, rank: int, world_size: int) -> int | None:
-        """Return how many blocks, full or not, one rank gets; None without end."""
+    def blocks(self, rank: int, world_size: int) -> tuple[int, int] | None:
+        """Return how many full blocks one rank gets, and how many positions behind them; None without end."""
         if self.total is None:
             return None
+        full, _ = self._full(world_size, self.total)
         lo, hi = self._last(rank, world_size, self.total)
-        return self._full(world_size, self.total)[0] + (hi > lo)
+        return (full + 1, 0) if hi - lo == self.block else (full, hi - lo)
+
+    def steps(self, rank: int, world_size: int) -> int | None:
+        """Return how many blocks, full or not, one rank gets; None without end."""
+        blocks = self.blocks(rank, world_size)
+        return None if blocks is None else blocks[0] + (blocks[1] > 0)
 
     def samples(self, rank: int, world_size: int) -> int | None:
         """Return how many positions one rank gets; None without end."""
-        if self.total is None:
-            return None
-        lo, hi = self._last(rank, world_size, self.total)
-        return self._full(world_size, self.total)[0] * self.block + hi - lo
+        blocks = self.blocks(rank, world_size)
+        return None if blocks is None else blocks[0] * self.block + blocks[1]
 
     def positions(self, place: Place, skip: int = 0) -> Iterator[Positions]:
         """Yield the positions of one place in their order, some thousand at a time.

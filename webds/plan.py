@@ -130,7 +130,7 @@ class Plan:
             SplitError: single samples are to be divided or shuffled, and the source does not know how many there are;
                 or equal parts of them cannot be promised.
         """
-        self._check_division()
+        self.check_division()
         stages: list[Stage] = []
         fields: Fields = None
         for stage in reversed(self.stages):
@@ -159,7 +159,8 @@ class Plan:
         """Whether any stage asks for the shard's URL as a field."""
         return any("__url__" in stage.named() for stage in self.stages)
 
-    def _check_division(self) -> None:
+    def check_division(self) -> None:
+        """Raise if samples cannot be divided as they are to be; see `bound`."""
         if self.by_sample is not None:
             self.by_sample.check()
         elif self.remainder is not None or self.window is not None:
@@ -194,14 +195,18 @@ class Plan:
             key: the epoch and the passes of enclosing repetitions.
             place: who reads; it only selects from an order that is the same everywhere.
         """
+        return self.parts(key)(place)
+
+    def parts(self, key: tuple[int, ...]) -> Callable[[Place], Sequence[str]]:
+        """Return what knows the shards that any place reads, in their order; see `shards`."""
         shards = self.source.shards()
         fixed = not self.splitter.axes  # the same part everywhere stays the same in all epochs: it may be a test set
         if fixed:
-            shards = self.splitter.split(shards, place)
+            shards = self.splitter.split(shards, Place())
         if self.shard_seed is not None:
             order: list[int] = permutation(len(shards), self.shard_seed, key, "shards").tolist()
             shards = [shards[i] for i in order]
-        return shards if fixed else self.splitter.split(shards, place)
+        return lambda place: shards if fixed else self.splitter.split(shards, place)
 
     def run(self, run: Run) -> Iterator[Item]:
         """Start one iteration and yield its items."""

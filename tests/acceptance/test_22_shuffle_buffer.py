@@ -75,7 +75,8 @@ def test_22_over_whole_epochs_shards_are_mixed(urls: list[str]) -> None:
 def test_22_the_documentation_and_explain_say_how_far(urls: list[str]) -> None:
     documentation = " ".join((webds.DatasetBuilder.shuffle.__doc__ or "").split())
     assert "at most ``size - 1`` places early" in documentation
-    assert "late on average" in documentation
+    assert "one in a thousand is late by six times" in documentation
+    assert "early or late on average" in documentation
     explained = webds.DatasetBuilder(urls).shuffle(60, initial=7).explain()
     assert "a buffer of 60" in explained
     assert "7 of them in" in explained

@@ -18,6 +18,7 @@ from typing_extensions import override
 from webds.abc import IndexedSource, Opener
 from webds.errors import OpenError, StaleIndexError, TarFormatError, WebdsError, annotate
 from webds.index import MemberTable
+from webds.manifest import ListedShard
 from webds.sources.tables import Tables, open_whole, stale
 from webds.sources.tar import TarSource
 from webds.tar import ReadStats, read_samples
@@ -145,6 +146,10 @@ class IndexedTarSource(IndexedSource[Sample]):
     @override
     def shards(self) -> Sequence[str]:
         return self.tar.shards()
+
+    def listing(self) -> Sequence[ListedShard]:
+        """Return what is known of each of `shards`, in their order; see `webds.planning.ListingSource`."""
+        return self.tar.listing()
 
     @override
     def counts(self) -> Sequence[int]:
