@@ -16,6 +16,7 @@ from typing import Final, final
 import attrs
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 __all__ = ["Displacement", "late_one_in", "of_both", "of_buffer", "of_windows"]
 
@@ -45,6 +46,7 @@ class Displacement:
         late = None if self.late is None else self.late * factor
         return Displacement(self.mean * factor, self.early * factor, late)
 
+    @override
     def __str__(self) -> str:
         """Return it in words."""
         late = "" if self.late is None else f", and at most {self.late} late"
