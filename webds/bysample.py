@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any, Final, final
+from typing import Any, final
 
 import attrs
 import numpy as np
 
 from webds.abc import IndexedSource
-from webds.dealing import Dealing, PassOrder, Positions, Remainder, SampleOrder, Share, Window
+from webds.dealing import Dealing, Positions, Remainder, SampleOrder, Share, Window
 from webds.displacement import of_both, of_windows
 from webds.errors import LengthError, SplitError
-from webds.observing import Observer, observing
+from webds.observing import Observer
+from webds.picking import LOST, Picker
 from webds.stages.base import EachStage, Fields, Item, Run, Stage
 from webds.stages.batch import Batch
 from webds.stages.flow import Repeat, Take
@@ -23,9 +23,6 @@ from webds.stages.shuffle import Shuffle
 from webds.typing import Place
 
 __all__ = ["BySample", "buffered"]
-
-_STREAMED: Final = 64
-"""So many samples one after the other are read as a stream, or a whole shard."""
 
 
 def buffered(stages: Sequence[Stage]) -> int:
@@ -288,139 +285,40 @@ class BySample:
         start = 0 if run.start is None or resumed is None else run.start
         skipped = 0 if run.start is not None or resumed is None else resumed.read
         one_pass, dealing = self.dealing(run.place, start)
-        shards, samples = self.source.shards(), self.order_at(run.place)
+        samples = self.order_at(run.place)
         number, order = -1, samples.of_pass(run.key)
         progress.passes, progress.shard, progress.read = run.passes, 0, skipped
+        place = self.on_node(self._turned(run))
+        is_alone = place.world_size == place.num_workers == 1
+        picker = Picker(
+            self.source, self.order.counts.tolist(), run, fields, observer, goes_on=is_alone and self.window is None
+        )
+        pick = picker.in_order if self.window is None else picker.mixed
 
         def count() -> int:
             return progress.read - skipped
 
         run.guard.begin_reading(count)
         try:
-            for positions in dealing.positions(self.on_node(self._turned(run)), skipped):
+            for positions in dealing.positions(place, skipped):
                 for i, inside in _passes(positions, one_pass, dealing.total):
                     if self.repeats and i != number:
                         if number == 0:
                             run.pass_over()
                         number, order = i, samples.of_pass((*run.key, i))
-                    for origin, sample in self._samples(order, inside, shards, run, fields, observer):
-                        progress.read += 1
-                        if names_url and isinstance(sample, dict):
-                            sample["__url__"] = origin[0]
-                        if sample is not _LOST:
-                            yield origin, sample
-                        if run.guard.stopped:
-                            return
+                    for located in order.located(inside):
+                        for item in pick(*located):
+                            progress.read += 1
+                            if item[1] is LOST:
+                                if run.guard.stopped:
+                                    return
+                                continue
+                            if names_url and isinstance(item[1], dict):
+                                item[1]["__url__"] = item[0][0]
+                            yield item
         finally:
+            picker.close()
             run.guard.end_reading(count)
-
-    def _samples(
-        self,
-        order: PassOrder,
-        positions: Positions,
-        shards: Sequence[str],
-        run: Run,
-        fields: Fields,
-        observer: Observer,
-    ) -> Iterator[Item]:
-        """Yield the samples at positions of one pass."""
-        for numbers, ordinals in order.located(positions):
-            readers: dict[int, _Reader] = {}
-            for number, ordinal in zip(numbers, ordinals, strict=True):
-                if number not in readers:
-                    count = int(self.order.counts[number])
-                    readers[number] = _Reader(self.source, shards[number], count, run, fields)
-                readers[number].ordinals.append(ordinal)
-            try:
-                for number, ordinal in zip(numbers, ordinals, strict=True):
-                    with observing(observer):
-                        sample = readers[number].next()
-                    key = sample.get("__key__") if isinstance(sample, dict) else None
-                    yield (shards[number], ordinal, key), sample
-            finally:
-                for reader in readers.values():
-                    reader.close()
-
-
-_LOST: Final = object()
-"""Stands for a sample in place of which there was an error that was let pass."""
-
-
-@final
-class _Reader:
-    """Samples of one shard, in the order in which they are wanted.
-
-    Args:
-        source: where the shard is.
-        shard: its URL.
-        count: how many samples it has.
-        run: the iteration.
-        fields: the fields that somebody will look at; None for all.
-    """
-
-    def __init__(self, source: IndexedSource[Any], shard: str, count: int, run: Run, fields: Fields) -> None:
-        self._source = source
-        self._shard = shard
-        self._count = count
-        self._run = run
-        self._fields = fields
-        self.ordinals: list[int] = []
-        self._read = 0
-        self._alone = False
-        self._samples: Generator[Any] | None = None
-
-    def next(self) -> Any:
-        """Return the next sample, or `_LOST`."""
-        self._read += 1
-        is_last = self._read == len(self.ordinals)
-        try:
-            sample = self._one()
-            if is_last and self._samples is not None:
-                next(self._samples, None)  # a source may have something to say at the end of a shard
-        except Exception as error:
-            self.close()
-            self._run.guard.handle(error, "read", url=self._shard)
-            return _LOST
-        if is_last:
-            self.close()
-        return sample
-
-    def _one(self) -> Any:
-        ordinal = self.ordinals[self._read - 1]
-        if not self._alone:
-            try:
-                if self._samples is None:
-                    self._samples = self._begin(self.ordinals[self._read - 1 :])
-                return next(self._samples)
-            except Exception:
-                # What was read together fails together: which of them it is shows when each is read by itself.
-                self._alone = True
-                self.close()
-        with contextlib.closing(_iterator(self._source.read_at(self._shard, (ordinal,), self._fields))) as samples:
-            return next(samples)
-
-    def _begin(self, wanted: list[int]) -> Generator[Any]:
-        first, end = wanted[0], wanted[-1] + 1
-        if len(wanted) < min(_STREAMED, self._count) or wanted != list(range(first, end)):
-            return _iterator(self._source.read_at(self._shard, wanted, self._fields))
-        samples = self._source.read(self._shard, self._fields, first)
-        return _iterator(samples, None if end == self._count else len(wanted))
-
-    def close(self) -> None:
-        """Let go of the shard."""
-        if self._samples is not None:
-            self._samples.close()
-            self._samples = None
-
-
-def _iterator(samples: Iterator[Any], n: int | None = None) -> Generator[Any]:
-    """Yield the samples, or the first ``n``, and close what yields them in the end."""
-    try:
-        yield from itertools.islice(samples, n)
-    finally:
-        close = getattr(samples, "close", None)
-        if close is not None:
-            close()
 
 
 def _passes(positions: Positions, one_pass: int, total: int | None) -> Iterator[tuple[int, Positions]]:
