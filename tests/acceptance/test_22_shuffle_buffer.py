@@ -83,6 +83,15 @@ def test_22_the_documentation_and_explain_say_how_far(urls: list[str]) -> None:
     assert "no value leaves more than that many places early" in explained
 
 
+def test_22_how_far_samples_travel_in_windows_is_said_too(urls: list[str]) -> None:
+    shuffled = webds.DatasetBuilder(urls).indexed().shuffle(window_shards=2, shards=False)
+    moves = [abs(place - number) for place, number in enumerate(shuffled.map(label).build())]
+    said = shuffled.plan_for().displacement
+    assert max(moves) <= said.early == 49
+    assert abs(sum(moves) / len(moves) - said.mean) < 0.2 * said.mean
+    assert f"one moves {said.mean:.0f} places on average, and never more than 49" in shuffled.explain()
+
+
 def test_22_the_buffer_works_on_whatever_comes_to_it(urls: list[str]) -> None:
     def pairs(samples: Iterator[webds.Sample]) -> Iterator[tuple[int, int]]:
         numbers = map(label, samples)
