@@ -19,7 +19,8 @@ def _moves(samples: int, shards: int, seeds: int, size: int, window: int | None)
     orders = [
         list(numbers.shuffle(size, seed=seed, shards=False, window_shards=window).build()) for seed in range(seeds)
     ]
-    return np.arange(samples) - np.array(orders)
+    moves: NDArray[np.int64] = np.arange(samples) - np.array(orders)
+    return moves
 
 
 def _check(said: Displacement, moves: NDArray[np.int64], tolerance: float) -> None:

@@ -225,7 +225,8 @@ def test_what_is_streamed_is_planned_by_a_manifest(tmp_path: Path) -> None:
 
 def test_sizes_that_nobody_knows_are_not_guessed() -> None:
     plan = webds.DatasetBuilder(webds.MemorySource(range(9), shards=3)).plan_for(world_size=2)
-    assert plan.bytes_per_node is plan.cache_per_node is None
+    assert plan.bytes_per_node is None
+    assert plan.cache_per_node is None
     assert plan.batches == (5, 4)
     assert "not known of shards" in str(plan)
 
@@ -296,8 +297,8 @@ class Counted(IndexedSource[int]):
 @pytest.mark.parametrize("nodes", [1, 1250])
 def test_a_thousand_million_samples_for_ten_thousand_ranks_take_little_memory(nodes: int) -> None:
     """The order of all would take 8 GB, and what is planned for each batch of each worker 125 MB."""
-    builder = webds.DatasetBuilder(Counted(100_000, 10_000)).shuffle(window_shards=8)
-    builder = builder.split(remainder="drop", nodes=nodes).batch(64, collate=list)
+    shuffled = webds.DatasetBuilder(Counted(100_000, 10_000)).shuffle(window_shards=8)
+    builder = shuffled.split(remainder="drop", nodes=nodes).batch(64, collate=list)
     tracemalloc.start()
     try:
         batches = at_place(builder, Place(9_999, 10_000, 3, 8))

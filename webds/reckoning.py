@@ -194,7 +194,7 @@ def bytes_of_nodes(units: Units, dealing: Dealing, ranks: int, nodes: int) -> Po
     begin, end = begins % nodes, begins % nodes + np.minimum(count, nodes)
     np.add.at(change, begin, full.sizes)
     np.add.at(change, end, -full.sizes)
-    found = np.cumsum(change)[:-1].reshape(2, nodes).sum(0)
+    found: Positions = np.cumsum(change)[:-1].reshape(2, nodes).sum(0)
     node, unit = _at_the_end(units, dealing, first, piece, nodes)
     is_new = np.ones(len(unit), np.bool_)
     known = unit < len(full.starts)

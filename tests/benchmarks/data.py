@@ -68,6 +68,7 @@ class Kind:
         gzipped: whether the shards are.
         least: how many samples a shard has at any scale.
         last: how many the last shard has, at scale 1; None for as many as the others.
+        fewest: how many shards there are at any scale; None for as many at all scales.
     """
 
     shards: int
@@ -76,6 +77,7 @@ class Kind:
     gzipped: bool = False
     least: int = 4
     last: int | None = None
+    fewest: int | None = None
 
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -87,7 +89,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "large": Kind(1, 64, _large),
     "loader": Kind(4, 320, _photo),
     "many": Kind(1, 100_000, _tiny, least=1000),
-    "thousand": Kind(1000, 100, _tiny, least=1, last=15_000),
+    "thousand": Kind(1000, 100, _tiny, least=1, last=15_000, fewest=8),
 }
 
 
@@ -136,6 +138,8 @@ def provide(folder: str, name: str, scale: float) -> tuple[Job, Job]:
     """
     kind = KINDS[name]
     per_shard = max(kind.least, round(kind.samples * scale))
+    if kind.fewest is not None:
+        kind = attrs.evolve(kind, shards=max(kind.fewest, round(kind.shards * scale)))
     scratch = os.path.join(folder, "written")
     os.makedirs(scratch, exist_ok=True)
     home = os.path.join(folder, f"{name}-{per_shard}")

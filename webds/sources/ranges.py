@@ -71,7 +71,8 @@ def bounded(ordinals: Iterator[int], table: MemberTable) -> Iterator[list[int]]:
 
 def _in_parts(ordinals: list[int], table: MemberTable) -> Iterator[list[int]]:
     """Yield ordinals in parts whose samples have few enough bytes together."""
-    if not ordinals:
+    if not ordinals or not len(table):
+        yield from [ordinals] if ordinals else []
         return
     known = np.minimum(ordinals, len(table) - 1)
     last = table.firsts[known + 1] - 1
@@ -149,7 +150,7 @@ def _unusual(
     table: MemberTable, members: NDArray[np.int64], sizes: NDArray[np.int64], heads: Sequence[bytes]
 ) -> Iterable[int]:
     """Return which of the headers are not, to the letter, as nearly all writers write what the table says."""
-    if len(heads) < _FEW or len(heads[-1]) < BLOCK:
+    if len(heads) < _FEW or set(map(len, heads)) != {BLOCK}:
         return range(len(heads))
     blocks = np.frombuffer(b"".join(heads), np.uint8).reshape(-1, BLOCK)
     digits = (blocks[:, 124:154] - np.uint8(ord("0"))).astype(np.int64)
