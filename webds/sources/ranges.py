@@ -43,6 +43,7 @@ _FEW: Final = 8
 """Fewer headers are looked at one by one."""
 
 _WEIGHTS: Final = 8 ** np.arange(10, -1, -1, dtype=np.int64)
+
 _MODULUS: Final = 65521
 """Of Adler-32, whose lower half is one more than the sum of the bytes, modulo this (RFC 1950)."""
 
