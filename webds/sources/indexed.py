@@ -295,7 +295,7 @@ class IndexedTarSource(IndexedSource[Sample]):
 
     def _together(
         self, ranges: Ranges, table: MemberTable, ordinals: list[int], fields: frozenset[str] | None
-    ) -> Iterator[Sample]:
+    ) -> list[Sample]:
         """Return samples that are read together."""
         if max(ordinals) >= len(table):
             raise stale(f"there is no sample {max(ordinals)}, as there should be", ranges.shard)
@@ -309,13 +309,15 @@ class IndexedTarSource(IndexedSource[Sample]):
         data = ranges.fetch(table, np.unique(wanted))
         named = [table.fields[kind] for kind in table.kinds[members].tolist()]
         numbers: list[int] = members.tolist()
+        samples: list[Sample] = []
         at = 0
         for key, count in zip(self._keys_at(table, firsts), counts.tolist(), strict=True):
             sample: Sample = {"__key__": key}
             for i in range(at, at + count):
                 sample[named[i]] = data.get(numbers[i], UNREAD)
             at += count
-            yield sample
+            samples.append(sample)
+        return samples
 
     def _one_by_one(self, shard: str, ordinals: Iterator[int], fields: frozenset[str] | None) -> Generator[Sample]:
         """Read samples of a shard in which nothing can be reached but by reading what is before it."""
