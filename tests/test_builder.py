@@ -194,6 +194,52 @@ def test_split_remainder_says_what_becomes_of_what_is_over(urls: list[str]) -> N
         cast("Any", numbers).split(webds.NoSplit(), remainder="drop")
 
 
+def test_split_nodes_is_how_many_keep_to_a_share(urls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = webds.DatasetBuilder(urls).indexed().map(label).shuffle(0, window_shards=2).split(nodes=2)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    for rank, share in enumerate([range(10), range(10), range(10, 20), range(10, 20)]):
+        monkeypatch.setenv("RANK", str(rank))
+        dataset = builder.build()
+        assert len(dataset) == 5
+        for _ in range(2):
+            assert set(dataset) <= set(share)
+    with pytest.raises(ValueError, match=r"split\(nodes=0\)"):
+        builder.split(nodes=0)
+
+
+def test_plan_for_world_size_and_workers_are_who_reads(urls: list[str]) -> None:
+    builder = webds.DatasetBuilder(urls).indexed().batch(3)
+    assert builder.plan_for().batches == (7,)
+    plan = builder.plan_for(world_size=2, workers=3)
+    assert (plan.batches, plan.delivered, plan.workers) == ((4, 4), (10, 10), 3)
+    assert "in each of 6 processes" in str(plan)
+
+
+def test_plan_for_batch_size_is_in_place_of_that_of_batch(urls: list[str]) -> None:
+    builder = webds.DatasetBuilder(urls).indexed().split(remainder="pad")
+    assert builder.plan_for().batches == (20,)
+    for one in (builder, builder.batch(3)):
+        plan = one.plan_for(batch_size=8)
+        assert (plan.batches, plan.padded, plan.batch_size) == ((3,), 4, 8)
+
+
+def test_plan_for_nodes_is_what_ranks_are_on(urls: list[str]) -> None:
+    builder = webds.DatasetBuilder(urls).indexed().batch(5)
+    bytes_of_one = builder.plan_for(world_size=4).bytes_per_node
+    each = builder.plan_for(world_size=4, nodes=4).bytes_per_node
+    assert bytes_of_one is not None
+    assert each is not None
+    assert (len(bytes_of_one), len(each), sum(each)) == (1, 4, bytes_of_one[0])
+    assert builder.split(nodes=2).plan_for(world_size=4).nodes == 2
+
+
+def test_plan_for_epoch_is_which_order(urls: list[str]) -> None:
+    builder = webds.DatasetBuilder(urls).indexed().shuffle(0).batch(2)
+    first = builder.select_samples(lambda info: info.url == urls[0] or info.ordinal < 2)  # 5, 2, 2 and 2 samples
+    held = {first.plan_for(world_size=2, nodes=2, epoch=epoch).bytes_per_node for epoch in range(6)}
+    assert len(held) > 1
+
+
 def test_shuffle_window_shards_is_how_many_are_shuffled_together(urls: list[str]) -> None:
     numbers = webds.DatasetBuilder(urls).indexed().map(label)
     values = list(numbers.shuffle(window_shards=2, shards=False).build())

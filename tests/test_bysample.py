@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from places import of_rank, of_ranks, steps
+from places import Rank, of_rank, of_ranks, steps
 from shards import numbered_shards
 
 import webds
 from webds.dealing import REMAINDERS, Remainder
-from webds.errors import LengthError, SplitError
+from webds.errors import LengthError, SplitError, StateError
 from webds.typing import Place
 
 TOPOLOGIES = ((1, 0), (1, 2), (2, 1), (2, 2), (4, 2), (2, 3))
@@ -159,4 +159,93 @@ def test_explain_says_who_gets_what_and_how_far_samples_travel() -> None:
     text = _numbers([5, 7, 6]).shuffle(window_shards=2, seed=8).split(remainder="pad").batch(3).explain()
     assert "3 at a time over rank and worker; a last step that is not full is filled up" in text
     assert "within each 2 shards, by seed 8" in text
-    assert "never by more than 13" in text
+    assert "never more than 12" in text
+
+
+@settings(max_examples=50)
+@given(
+    counts=counts_of, batch=st.integers(1, 3), nodes=st.integers(1, 4), ranks=st.integers(1, 3),
+    workers=st.integers(0, 2), window=st.sampled_from((None, 2)), seed=st.integers(0, 3), partial=st.booleans(),
+)  # fmt: skip
+def test_nodes_keep_to_their_shares_and_all_promises_hold(
+    counts: list[int], batch: int, nodes: int, ranks: int, workers: int, window: int | None, seed: int, partial: bool
+) -> None:
+    total, world_size = sum(counts), nodes * ranks
+    for remainder in REMAINDERS:
+        shuffled = _numbers(counts).shuffle(0, seed=seed, window_shards=window).split(remainder=remainder, nodes=nodes)
+        builder = shuffled.batch(batch, collate=list, partial=partial)
+        if remainder == "pad" and 0 < total < nodes:
+            with pytest.raises(SplitError, match=f"{total} samples cannot be divided over {nodes} nodes"):
+                of_rank(builder, 0, world_size, workers)
+            continue
+        plan = builder.plan.bound(dict)
+        for epoch in range(2):
+            found = of_ranks(builder, world_size, workers, epoch)
+            lengths = [plan.length(Place(rank, world_size)) for rank in range(world_size)]
+            assert [len(one) for one in found] == lengths
+            assert max(lengths) - min(lengths) <= (remainder == "uneven")
+            shares = [Counter(itertools.chain(*itertools.chain(*found[i : i + ranks])))
+                      for i in range(0, world_size, ranks)]  # fmt: skip
+            ends = [-(-total * node // nodes) for node in range(nodes + 1)]
+            for share, lo, hi in zip(shares, ends[:-1], ends[1:], strict=True):
+                assert set(share) <= set(range(lo, hi)), "the same in all epochs"
+                assert remainder == "pad" or max(share.values(), default=1) == 1
+                if remainder == "pad" or (remainder == "uneven" and partial):
+                    assert set(share) == set(range(lo, hi))
+            if remainder == "drop":
+                assert total - sum(map(len, shares)) < batch * world_size
+
+
+@settings(max_examples=40)
+@given(counts=counts_of, window=st.sampled_from((None, 2)), remainder=st.sampled_from(REMAINDERS),
+       passes=st.sampled_from((1, 2)))  # fmt: skip
+def test_a_global_batch_of_nodes_has_the_same_samples_for_any_topology(
+    counts: list[int], window: int | None, remainder: Remainder, passes: int
+) -> None:
+    shuffled = _numbers([2, *counts]).shuffle(0, seed=1, window_shards=window).split(remainder=remainder, nodes=2)
+    found = [
+        steps(of_ranks(shuffled.repeat(passes).batch(8 // world_size, collate=list), world_size, workers, 1))
+        for world_size, workers in ((2, 0), (2, 3), (4, 0), (4, 2), (8, 1))
+    ]
+    assert all(one == found[0] for one in found)
+
+
+@settings(max_examples=40)
+@given(counts=counts_of, remainder=st.sampled_from(REMAINDERS), stop=st.integers(0, 6), window=st.booleans())
+def test_nodes_go_on_with_other_numbers_of_ranks(
+    counts: list[int], remainder: Remainder, stop: int, window: bool
+) -> None:
+    shuffled = _numbers([3, *counts]).shuffle(0, seed=2, window_shards=2 if window else None)
+    builder = shuffled.split(remainder=remainder, nodes=2)
+    first = builder.batch(2, collate=list)
+    whole = steps(of_ranks(first, 4, 0))
+    ranks = [Rank(first, rank, 4, 2) for rank in range(4)]
+    before = [list(itertools.islice(rank, stop)) for rank in ranks]
+    states = [rank.state() for rank in ranks]
+    assert all(state == states[0] for state, had in zip(states, before, strict=True) if len(had) == stop)
+    assert states[0]["plan"]["nodes"] == 2
+    after = [list(Rank(builder.batch(4, collate=list), rank, 2, 1, states[0])) for rank in range(2)]
+    assert steps(before) == whole[:stop]
+    assert steps(after) == whole[stop:]
+    with pytest.raises(StateError, match="nodes was 2, and is None"):
+        Rank(shuffled.split(remainder=remainder).batch(2, collate=list), state=states[0])
+
+
+def test_nodes_that_repeat_without_end_go_on() -> None:
+    builder = _numbers([5, 4]).split(nodes=2).repeat().batch(2, collate=list)
+    assert of_ranks(builder, 2, 2, n=4) == [[[0, 1], [2, 3], [4, 0], [1, 2]], [[5, 6], [7, 8], [5, 6], [7, 8]]]
+
+
+def test_a_world_size_that_is_no_multiple_of_the_nodes_is_refused_at_every_rank() -> None:
+    builder = _numbers([5, 4]).split(nodes=2)
+    for rank in range(3):
+        with pytest.raises(SplitError, match="world size of 3 cannot be divided into 2 nodes"):
+            of_rank(builder, rank, 3, 0)
+    assert "each of 2 keeps to 4 samples" in builder.explain()
+
+
+def test_nodes_take_an_index_and_no_splitter(tmp_path: Path) -> None:
+    with pytest.raises(SplitError, match=r"index.*indexed\(\)"):
+        webds.DatasetBuilder(numbered_shards(tmp_path)).split(nodes=2).build()
+    assert _numbers([3]).split(nodes=3).split(webds.SplitByNode()).plan.nodes == 1
+    assert _numbers([3]).split(nodes=3).split(remainder="pad").plan.nodes == 3

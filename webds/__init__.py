@@ -116,6 +116,9 @@ if TYPE_CHECKING:
     from webds.dataset import (
         Dataset as Dataset,
     )
+    from webds.displacement import (
+        Displacement as Displacement,
+    )
     from webds.errors import (
         BatchError as BatchError,
     )
@@ -226,6 +229,9 @@ if TYPE_CHECKING:
     )
     from webds.openers import (
         scheme_to_command as scheme_to_command,
+    )
+    from webds.planning import (
+        EpochPlan as EpochPlan,
     )
     from webds.policy import (
         Policy as Policy,
@@ -357,6 +363,7 @@ _WHERE: Final = {
     "webds.codecs.image_spec": "IMAGE_SPECS ImageSpec",
     "webds.codecs.tables": "default_handlers",
     "webds.dataset": "BaseDataset Dataset",
+    "webds.displacement": "Displacement",
     "webds.errors": (
         "BatchError DecodeError EmptyDatasetError EncodeError ErrorBudgetError FieldError LengthError "
         "MissingExtraError OpenError SampleError SplitError StaleIndexError StateError TarFormatError "
@@ -371,6 +378,7 @@ _WHERE: Final = {
         "CachingOpener CommandOpener FileOpener FsspecOpener HttpOpener ObjectStoreOpener PipeOpener SchemeOpener "
         "StdioOpener gopen reader scheme_to_command"
     ),
+    "webds.planning": "EpochPlan",
     "webds.policy": "Policy ignore_and_continue ignore_and_stop reraise_exception warn_and_continue warn_and_stop",
     "webds.replaying": "Replay replay",
     "webds.sinks": "ShardWriter TarWriter",
@@ -400,9 +408,11 @@ __all__ = [
     "DatasetBuilder",
     "DecodeError",
     "Decoder",
+    "Displacement",
     "EmptyDatasetError",
     "EncodeError",
     "Encoder",
+    "EpochPlan",
     "ErrorBudgetError",
     "FieldError",
     "FileOpener",

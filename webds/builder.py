@@ -35,6 +35,7 @@ from webds.openers.ahead import Prefetch
 from webds.openers.cache import CachingOpener, Validation
 from webds.openers.schemes import OpenerLike, SchemeOpener, as_opener, default_opener
 from webds.plan import Plan
+from webds.planning import EpochPlan, plan_epoch
 from webds.policy import Policy, PolicyLike
 from webds.sources.indexed import IndexedTarSource, SampleInfo
 from webds.sources.tar import TarShards, TarSource, Urls
@@ -210,8 +211,12 @@ class DatasetBuilder(Generic[ValueT_co]):
     @overload
     def split(self, splitter: SplitterLike) -> Self: ...
     @overload
-    def split(self, *, remainder: Remainder) -> Self: ...
-    def split(self, splitter: SplitterLike | None = None, *, remainder: Remainder | None = None) -> Self:
+    def split(self, *, remainder: Remainder, nodes: int | None = ...) -> Self: ...
+    @overload
+    def split(self, *, nodes: int) -> Self: ...
+    def split(
+        self, splitter: SplitterLike | None = None, *, remainder: Remainder | None = None, nodes: int | None = None
+    ) -> Self:
         """Say who reads what: divide the shards by a splitter, or the samples one by one.
 
         By default, shards that are read as streams are divided over nodes' ranks, then over workers, and the samples of
@@ -227,18 +232,30 @@ class DatasetBuilder(Generic[ValueT_co]):
                 ``"drop"``: they are left out; ``"pad"``: the step is filled up with the first samples of the order once
                 more; so all ranks have equal numbers of batches. ``"uneven"``: each sample is there exactly once, and
                 ranks may differ by one batch.
+            nodes: how many nodes the ranks are on, an equal number on each, those of a node one after the other, as
+                torchrun numbers them. Each node then keeps to its own share of the shards in all epochs, so that its
+                cache holds only these. Shares are cut by samples, so that they differ by one at most, and what is
+                promised of ``remainder`` still holds, each node filling up from its own share; a shard on a border is
+                read by two nodes. Samples do not travel between nodes by shuffling, and what is in a step depends on
+                the number of nodes. With a `repeat` before the batch, nodes may differ by as many samples as there are
+                passes. 1, the default, shuffles all together.
 
         Raises:
             SplitError: when it is built: there is no index that says how many samples there are; or a stage drops
-                values, so that no equal numbers can be promised.
+                values, so that no equal numbers can be promised. When it is iterated over: the world size is no
+                multiple of ``nodes``.
         """
-        if (splitter is None) == (remainder is None):
-            raise TypeError("split() takes a splitter, which divides shards, or remainder=, which divides samples")
+        if (splitter is None) == (remainder is None and nodes is None):
+            raise TypeError(
+                "split() takes a splitter, which divides shards, or remainder= and nodes=, which divide samples"
+            )
         if splitter is not None:
-            return self._evolve(splitter=as_splitter(splitter), remainder=None)
+            return self._evolve(splitter=as_splitter(splitter), remainder=None, nodes=1)
+        remainder = remainder or self.plan.remainder or "uneven"
         if remainder not in REMAINDERS:
             raise ValueError(f"split(remainder={remainder!r}): expected one of {', '.join(map(repr, REMAINDERS))}")
-        return self._evolve(remainder=remainder)
+        _at_least("split", nodes=(nodes, 1))
+        return self._evolve(remainder=remainder, nodes=nodes or self.plan.nodes)
 
     def shuffle(
         self,
@@ -253,8 +270,10 @@ class DatasetBuilder(Generic[ValueT_co]):
         """Shuffle the shards, and the values in a buffer or, of an indexed source, across shards.
 
         The order depends on the seed, the epoch and the shard list alone. A value leaves the buffer at most
-        ``size - 1`` places early, and about ``size`` places late on average. What follows `shuffle` in the chain
-        works on shuffled values; what comes before it fills the buffer: shuffle before decoding to hold small values.
+        ``size - 1`` places early; how late has no bound, but one in a thousand is late by six times ``size``. It moves
+        about ``0.74 * size`` places, early or late on average. In a window of m samples one moves ``m / 3`` places on
+        average, and ``m - 1`` at most. What follows `shuffle` in the chain works on shuffled values; what comes before
+        it fills the buffer: shuffle before decoding to hold small values.
 
         Args:
             size: how many values the buffer holds; 0 for none. By default 1000, or none with ``window_shards``.
@@ -702,6 +721,51 @@ class DatasetBuilder(Generic[ValueT_co]):
             **options: what else `torch.utils.data.DataLoader` takes, such as ``persistent_workers``.
         """
         return Loader(self.build(), num_workers=num_workers, **options)
+
+    def plan_for(
+        self,
+        *,
+        world_size: int = 1,
+        workers: int = 0,
+        batch_size: int | None = None,
+        nodes: int | None = None,
+        epoch: int = 0,
+    ) -> EpochPlan:
+        """Return what an iteration will be for so many ranks and workers, without reading any data.
+
+        Batches and samples of each rank, what is dropped or padded, bytes, open shards and cache of each node, and how
+        far shuffling moves samples. It takes the numbers of samples of the shards, from an index or a manifest, and
+        seconds at most for ten thousand ranks and a thousand million samples.
+
+        Example:
+            >>> import webds
+            >>> builder = webds.DatasetBuilder(webds.MemorySource(range(1000), shards=10)).split(remainder="pad")
+            >>> builder.plan_for(world_size=8, batch_size=16).batches
+            (8, 8, 8, 8, 8, 8, 8, 8)
+
+        Args:
+            world_size: number of ranks.
+            workers: number of DataLoader workers of each rank; 0 for none.
+            batch_size: samples in a batch, in place of the number that `batch` was given; if it was not called, as if
+                it was at the end. None: as the builder says.
+            nodes: number of nodes that the ranks are on, equally many on each and one after the other. None: as
+                `split` says, and else 1.
+            epoch: which iteration; shards are in another order in each.
+
+        Raises:
+            LengthError: the numbers of samples are not known, or how many values a stage makes of them; or the
+                iteration has no end: plan it without `repeat`.
+            SplitError: the samples or shards cannot be divided like that.
+            ValueError: a number out of range, or ranks that are not evenly on nodes.
+        """
+        _at_least("plan_for", world_size=(world_size, 1), workers=(workers, 0), batch_size=(batch_size, 1),
+                  nodes=(nodes, 1), epoch=(epoch, 0))  # fmt: skip
+        source = self.plan.source
+        ahead = source.ahead.shards if isinstance(source, TarShards) and isinstance(source.ahead, Prefetch) else 0
+        return plan_epoch(
+            self.plan, world_size=world_size, workers=workers, batch_size=batch_size, nodes=nodes, epoch=epoch,
+            ahead=ahead,
+        )  # fmt: skip
 
     def explain(self) -> str:
         """Return in words what will be read, by whom, in which order, and with which decoders."""

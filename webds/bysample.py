@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any, Final, final
+from typing import Any, final
 
 import attrs
 import numpy as np
 
 from webds.abc import IndexedSource
-from webds.dealing import Dealing, PassOrder, Positions, Remainder, SampleOrder, Window
+from webds.dealing import Dealing, Positions, Remainder, SampleOrder, Share, Window
+from webds.displacement import of_both, of_windows
 from webds.errors import LengthError, SplitError
-from webds.observing import Observer, observing
+from webds.observing import Observer
+from webds.picking import LOST, Picker
 from webds.stages.base import EachStage, Fields, Item, Run, Stage
 from webds.stages.batch import Batch
 from webds.stages.flow import Repeat, Take
 from webds.stages.shuffle import Shuffle
 from webds.typing import Place
 
-__all__ = ["BySample"]
+__all__ = ["BySample", "buffered"]
 
-_STREAMED: Final = 64
-"""So many samples one after the other are read as a stream, or a whole shard."""
+
+def buffered(stages: Sequence[Stage]) -> int:
+    """Return how many samples a shuffle buffer holds that does what those of ``stages`` do; 1 for none."""
+    held, size = 1, 1
+    for stage in stages:
+        if isinstance(stage, Batch):
+            size *= stage.n
+        elif isinstance(stage, Shuffle):
+            held += (stage.size - 1) * size
+    return held
 
 
 @final
@@ -42,6 +51,7 @@ class BySample:
         remainder: what becomes of samples that do not fill a step.
         shard_seed: seed of the order of the shards; None for the source's.
         window: how samples are shuffled.
+        nodes: how many nodes keep to a share of the samples each; 1 for all in one.
     """
 
     source: IndexedSource[Any]
@@ -49,6 +59,7 @@ class BySample:
     remainder: Remainder
     shard_seed: int | None = None
     window: Window | None = None
+    nodes: int = 1
 
     def check(self) -> None:
         """Raise if the ranks are to have equal numbers of batches, and a stage may take some away."""
@@ -65,8 +76,32 @@ class BySample:
 
     @functools.cached_property
     def order(self) -> SampleOrder:
-        """The order of the samples."""
+        """The order of all samples in one."""
         return SampleOrder(np.asarray(self.source.counts(), np.int64), self.shard_seed, self.window)
+
+    @functools.cached_property
+    def samples(self) -> int:
+        """The number of samples of the source."""
+        return int(self.order.counts.sum())
+
+    def order_at(self, place: Place) -> SampleOrder:
+        """Return the order of the samples of the node that a place is on."""
+        return attrs.evolve(self.order, share=Share(place.rank * self.nodes // place.world_size, self.nodes))
+
+    def on_node(self, place: Place) -> Place:
+        """Return which place it is among those of its node.
+
+        Raises:
+            SplitError: the nodes cannot have equal numbers of ranks.
+        """
+        ranks, rest = divmod(place.world_size, self.nodes)
+        if rest:
+            raise SplitError(
+                f"split(nodes={self.nodes}): a world size of {place.world_size} cannot be divided into {self.nodes} "
+                "nodes of equal numbers of ranks",
+                stage="split",
+            )
+        return place._replace(rank=place.rank % ranks, world_size=ranks)
 
     @functools.cached_property
     def known(self) -> int:
@@ -96,26 +131,47 @@ class BySample:
         """Whether several passes stand in one row."""
         return any(isinstance(self.stages[i], Repeat) for i in self.passed_over)
 
-    def dealing(self, world_size: int, start: int = 0) -> tuple[int, Dealing]:
-        """Return how many samples a pass has, and how all passes are dealt out.
+    @functools.cached_property
+    def block(self) -> int:
+        """How many samples a rank gets in each step."""
+        return next((stage.n for stage in self.stages if isinstance(stage, Batch)), 1)
+
+    def dealing(self, place: Place, start: int = 0) -> tuple[int, Dealing]:
+        """Return how many samples a pass has, and how all passes are dealt out, on the node of a place.
 
         Args:
-            world_size: number of ranks.
+            place: any of the node.
             start: the first position that is dealt out.
+
+        Raises:
+            SplitError: the nodes cannot have equal numbers of ranks; or there are fewer samples than nodes, so that
+                one would have nothing to fill up a step with.
         """
-        one_pass = self.order.counts.sum().item()
+        ranks = self.on_node(place).world_size
+        lo, hi = self.order_at(place).share.bounds(self.samples)
+        one_pass, total = self._row(hi - lo, ranks)
+        dealing = Dealing(total=total, block=self.block, remainder=self.remainder, start=start)
+        if self.nodes == 1 or total is None:
+            return one_pass, dealing
+        if self.remainder == "pad" and 0 < self.samples < self.nodes:
+            raise SplitError(f"{self.samples} samples cannot be divided over {self.nodes} nodes", stage="split")
+        _, shortest = self._row(self.samples // self.nodes, ranks)
+        _, longest = self._row(-(-self.samples // self.nodes), ranks)
+        return one_pass, attrs.evolve(dealing, among=(shortest or 0, longest or 0))
+
+    def _row(self, samples: int, ranks: int) -> tuple[int, int | None]:
+        """Return how many samples a pass has, and all passes together, None without end."""
+        one_pass = samples
         total: int | None = one_pass
         for i in sorted(self.passed_over):
             stage = self.stages[i]
             if isinstance(stage, Take):
-                limit = stage.n * world_size
+                limit = stage.n * ranks
                 total = limit if total is None else min(total, limit)
                 one_pass = one_pass if self._is_behind_repeat(i) else total
             elif isinstance(stage, Repeat):
                 total = None if total is None or (stage.n is None and one_pass) else total * (stage.n or 1)
-        first = next((stage for stage in self.stages if isinstance(stage, Batch)), None)
-        block = 1 if first is None else first.n
-        return one_pass, Dealing(total=total, block=block, remainder=self.remainder, start=start)
+        return one_pass, total
 
     def _turned(self, run: Run) -> Place:
         """Return the place with the worker that it is in this pass of a repetition of batches.
@@ -140,8 +196,8 @@ class BySample:
 
     def _batches(self, batch: Batch, place: Place, start: int) -> int:
         """Return how many batches a rank makes in a pass, from a position on."""
-        _, dealing = self.dealing(place.world_size, start)
-        n = dealing.samples(place.rank, place.world_size) or 0
+        here = self.on_node(place)
+        n = self.dealing(place, start)[1].samples(here.rank, here.world_size) or 0
         return -(-n // batch.n) if batch.partial else n // batch.n
 
     def describe(self, order: str) -> list[tuple[str, str]]:
@@ -155,15 +211,15 @@ class BySample:
             "pad": "a last step that is not full is filled up from the beginning",
             "uneven": "each sample once, so that ranks may differ by one batch",
         }[self.remainder]
-        _, dealing = self.dealing(1)
-        lines = [("order", f"{order}; samples dealt out {dealing.block} at a time over rank and worker; {ends}")]
-        if self.window is not None:
-            largest = int(np.sort(self.order.counts)[-self.window.shards :].sum())
+        lines = [("order", f"{order}; samples dealt out {self.block} at a time over rank and worker; {ends}")]
+        if self.nodes > 1:
             text = (
-                f"samples are permuted within each {self.window.shards} shards, by seed {self.window.seed}: one is "
-                f"displaced by a third of the samples there on average, and never by more than {largest}"
+                f"each of {self.nodes} keeps to {self.samples / self.nodes:.0f} samples that follow one another in the "
+                "source, in all epochs; a shard on a border is of two nodes"
             )
-            lines.append(("window", text))
+            lines.append(("nodes", text))
+        if self.window is not None:
+            lines += self._describe_window(self.window)
         if any(isinstance(stage, Shuffle) for stage in self.stages[: self.known + 1]):
             text = (
                 "the buffer of each worker shuffles what it gets, so that the values of a step depend on the number of "
@@ -171,6 +227,23 @@ class BySample:
             )
             lines.append(("topology", text))
         return lines
+
+    def _describe_window(self, window: Window) -> list[tuple[str, str]]:
+        sizes = np.diff(self.order_at(Place(0, self.nodes)).of_pass((0,)).bounds)
+        largest = max(0, int(np.sort(self.order.counts)[-window.shards :].sum()) - 1)
+        text = (
+            f"samples are permuted within each {window.shards} shards, by seed {window.seed}: one moves "
+            f"{of_windows(sizes).mean:.0f} places on average, and never more than {largest}"
+        )
+        held = buffered(self.stages)
+        if held == 1 or not len(sizes):
+            return [("window", text)]
+        both = of_both(sizes, held, int(sizes.sum()), 1)
+        also = (
+            f"with the buffer, of one process, {both.mean:.0f} places on average; of several, the buffer of each moves "
+            "its own values, and so as many times as far in the order of all"
+        )
+        return [("window", text), ("", also)]
 
     def _is_behind_repeat(self, number: int) -> bool:
         return any(isinstance(self.stages[i], Repeat) for i in self.passed_over if i < number)
@@ -181,13 +254,14 @@ class BySample:
         Raises:
             LengthError: that is not known before everything has been read.
         """
-        _, dealing = self.dealing(place.world_size)
-        n = dealing.samples(place.rank, place.world_size)
+        here = self.on_node(place)
+        _, dealing = self.dealing(place)
+        n = dealing.samples(here.rank, here.world_size)
         for i, stage in enumerate(self.stages):
             if i in self.passed_over:
                 continue
             if isinstance(stage, Batch) and i == self.known and n is not None:
-                n = dealing.steps(place.rank, place.world_size) if stage.partial else n // stage.n
+                n = dealing.steps(here.rank, here.world_size) if stage.partial else n // stage.n
             else:
                 n = None if n is None else stage.length(n)
             if n is None:
@@ -210,140 +284,41 @@ class BySample:
         resumed, progress = run.resumes_here, run.progress
         start = 0 if run.start is None or resumed is None else run.start
         skipped = 0 if run.start is not None or resumed is None else resumed.read
-        one_pass, dealing = self.dealing(run.place.world_size, start)
-        shards = self.source.shards()
-        number, order = -1, self.order.of_pass(run.key)
+        one_pass, dealing = self.dealing(run.place, start)
+        samples = self.order_at(run.place)
+        number, order = -1, samples.of_pass(run.key)
         progress.passes, progress.shard, progress.read = run.passes, 0, skipped
+        place = self.on_node(self._turned(run))
+        is_alone = place.world_size == place.num_workers == 1
+        picker = Picker(
+            self.source, self.order.counts.tolist(), run, fields, observer, goes_on=is_alone and self.window is None
+        )
+        pick = picker.in_order if self.window is None else picker.mixed
 
         def count() -> int:
             return progress.read - skipped
 
         run.guard.begin_reading(count)
         try:
-            for positions in dealing.positions(self._turned(run), skipped):
+            for positions in dealing.positions(place, skipped):
                 for i, inside in _passes(positions, one_pass, dealing.total):
                     if self.repeats and i != number:
                         if number == 0:
                             run.pass_over()
-                        number, order = i, self.order.of_pass((*run.key, i))
-                    for origin, sample in self._samples(order, inside, shards, run, fields, observer):
-                        progress.read += 1
-                        if names_url and isinstance(sample, dict):
-                            sample["__url__"] = origin[0]
-                        if sample is not _LOST:
-                            yield origin, sample
-                        if run.guard.stopped:
-                            return
+                        number, order = i, samples.of_pass((*run.key, i))
+                    for located in order.located(inside):
+                        for item in pick(*located):
+                            progress.read += 1
+                            if item[1] is LOST:
+                                if run.guard.stopped:
+                                    return
+                                continue
+                            if names_url and isinstance(item[1], dict):
+                                item[1]["__url__"] = item[0][0]
+                            yield item
         finally:
+            picker.close()
             run.guard.end_reading(count)
-
-    def _samples(
-        self,
-        order: PassOrder,
-        positions: Positions,
-        shards: Sequence[str],
-        run: Run,
-        fields: Fields,
-        observer: Observer,
-    ) -> Iterator[Item]:
-        """Yield the samples at positions of one pass."""
-        for numbers, ordinals in order.located(positions):
-            readers: dict[int, _Reader] = {}
-            for number, ordinal in zip(numbers, ordinals, strict=True):
-                if number not in readers:
-                    count = int(self.order.counts[number])
-                    readers[number] = _Reader(self.source, shards[number], count, run, fields)
-                readers[number].ordinals.append(ordinal)
-            try:
-                for number, ordinal in zip(numbers, ordinals, strict=True):
-                    with observing(observer):
-                        sample = readers[number].next()
-                    key = sample.get("__key__") if isinstance(sample, dict) else None
-                    yield (shards[number], ordinal, key), sample
-            finally:
-                for reader in readers.values():
-                    reader.close()
-
-
-_LOST: Final = object()
-"""Stands for a sample in place of which there was an error that was let pass."""
-
-
-@final
-class _Reader:
-    """Samples of one shard, in the order in which they are wanted.
-
-    Args:
-        source: where the shard is.
-        shard: its URL.
-        count: how many samples it has.
-        run: the iteration.
-        fields: the fields that somebody will look at; None for all.
-    """
-
-    def __init__(self, source: IndexedSource[Any], shard: str, count: int, run: Run, fields: Fields) -> None:
-        self._source = source
-        self._shard = shard
-        self._count = count
-        self._run = run
-        self._fields = fields
-        self.ordinals: list[int] = []
-        self._read = 0
-        self._alone = False
-        self._samples: Generator[Any] | None = None
-
-    def next(self) -> Any:
-        """Return the next sample, or `_LOST`."""
-        self._read += 1
-        is_last = self._read == len(self.ordinals)
-        try:
-            sample = self._one()
-            if is_last and self._samples is not None:
-                next(self._samples, None)  # a source may have something to say at the end of a shard
-        except Exception as error:
-            self.close()
-            self._run.guard.handle(error, "read", url=self._shard)
-            return _LOST
-        if is_last:
-            self.close()
-        return sample
-
-    def _one(self) -> Any:
-        ordinal = self.ordinals[self._read - 1]
-        if not self._alone:
-            try:
-                if self._samples is None:
-                    self._samples = self._begin(self.ordinals[self._read - 1 :])
-                return next(self._samples)
-            except Exception:
-                # What was read together fails together: which of them it is shows when each is read by itself.
-                self._alone = True
-                self.close()
-        with contextlib.closing(_iterator(self._source.read_at(self._shard, (ordinal,), self._fields))) as samples:
-            return next(samples)
-
-    def _begin(self, wanted: list[int]) -> Generator[Any]:
-        first, end = wanted[0], wanted[-1] + 1
-        if len(wanted) < min(_STREAMED, self._count) or wanted != list(range(first, end)):
-            return _iterator(self._source.read_at(self._shard, wanted, self._fields))
-        samples = self._source.read(self._shard, self._fields, first)
-        return _iterator(samples, None if end == self._count else len(wanted))
-
-    def close(self) -> None:
-        """Let go of the shard."""
-        if self._samples is not None:
-            self._samples.close()
-            self._samples = None
-
-
-def _iterator(samples: Iterator[Any], n: int | None = None) -> Generator[Any]:
-    """Yield the samples, or the first ``n``, and close what yields them in the end."""
-    try:
-        yield from itertools.islice(samples, n)
-    finally:
-        close = getattr(samples, "close", None)
-        if close is not None:
-            close()
 
 
 def _passes(positions: Positions, one_pass: int, total: int | None) -> Iterator[tuple[int, Positions]]:

@@ -8,15 +8,16 @@ thread of its own hands the context on (`contextvars.copy_context`).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextvars import ContextVar
 from typing import BinaryIO, Final, final
 
 import attrs
 
 from webds.ledger import Retry
+from webds.typing import U
 
-__all__ = ["Observer", "observed_open", "observer", "observing"]
+__all__ = ["Observer", "next_observed", "observed_open", "observer", "observing"]
 
 
 @final
@@ -48,6 +49,15 @@ def observing(observer: Observer) -> Generator[None]:
     token = _current.set(observer)
     try:
         yield
+    finally:
+        _current.reset(token)
+
+
+def next_observed(values: Iterator[U], observer: Observer) -> U:
+    """Return the next of ``values``; ``observer`` hears of what is opened for it."""
+    token = _current.set(observer)
+    try:
+        return next(values)
     finally:
         _current.reset(token)
 

@@ -95,6 +95,7 @@ class Plan:
         remainder: what becomes of the samples that do not divide evenly, where single samples are divided, and not
             shards by the splitter; None where shards are.
         window: how samples are shuffled across shards, where single samples are divided.
+        nodes: how many nodes keep to a share of the samples each, where single samples are divided.
         stages: what becomes of the samples, in order.
         shard_seed: seed of the order of the shards; None keeps the source's.
         policy: what to do about errors.
@@ -108,6 +109,7 @@ class Plan:
     splitter: Splitter
     remainder: Remainder | None = None
     window: Window | None = None
+    nodes: int = 1
     stages: tuple[Stage, ...] = ()
     shard_seed: int | None = None
     policy: Policy = attrs.field(factory=Policy)
@@ -128,7 +130,7 @@ class Plan:
             SplitError: single samples are to be divided or shuffled, and the source does not know how many there are;
                 or equal parts of them cannot be promised.
         """
-        self._check_division()
+        self.check_division()
         stages: list[Stage] = []
         fields: Fields = None
         for stage in reversed(self.stages):
@@ -157,7 +159,8 @@ class Plan:
         """Whether any stage asks for the shard's URL as a field."""
         return any("__url__" in stage.named() for stage in self.stages)
 
-    def _check_division(self) -> None:
+    def check_division(self) -> None:
+        """Raise if samples cannot be divided as they are to be; see `bound`."""
         if self.by_sample is not None:
             self.by_sample.check()
         elif self.remainder is not None or self.window is not None:
@@ -182,7 +185,7 @@ class Plan:
             return None
         return BySample(
             source=self.source, stages=self.stages, remainder=self.remainder, shard_seed=self.shard_seed,
-            window=self.window,
+            window=self.window, nodes=self.nodes,
         )  # fmt: skip
 
     def shards(self, key: tuple[int, ...], place: Place) -> Sequence[str]:
@@ -192,14 +195,18 @@ class Plan:
             key: the epoch and the passes of enclosing repetitions.
             place: who reads; it only selects from an order that is the same everywhere.
         """
+        return self.parts(key)(place)
+
+    def parts(self, key: tuple[int, ...]) -> Callable[[Place], Sequence[str]]:
+        """Return what knows the shards that any place reads, in their order; see `shards`."""
         shards = self.source.shards()
         fixed = not self.splitter.axes  # the same part everywhere stays the same in all epochs: it may be a test set
         if fixed:
-            shards = self.splitter.split(shards, place)
+            shards = self.splitter.split(shards, Place())
         if self.shard_seed is not None:
             order: list[int] = permutation(len(shards), self.shard_seed, key, "shards").tolist()
             shards = [shards[i] for i in order]
-        return shards if fixed else self.splitter.split(shards, place)
+        return lambda place: shards if fixed else self.splitter.split(shards, place)
 
     def run(self, run: Run) -> Iterator[Item]:
         """Start one iteration and yield its items."""

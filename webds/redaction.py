@@ -14,6 +14,8 @@ _SCHEME: Final = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]{0,31}://)"
 _USERINFO: Final = re.compile(_SCHEME + r"[^/\s'\"?#]*@")
 # A secret key that was not percent-encoded may hold a slash; a port is followed by one, too.
 _RAW_USERINFO: Final = re.compile(_SCHEME + r"[^\s'\"/@\[\]?#:]{1,256}:(?!:|\d*(?:[/?#\s'\"]|$))[^\s'\"]{0,1024}@")
+# Each pattern needs one of these, so that a path has nothing to hide, and many are looked through at once.
+_PLAIN: Final = re.compile(r"[^\s:=?]*").fullmatch
 _WORD: Final = re.compile(r"[^\s'\"]+")
 _VALUE: Final = r"(?:(?P<quote>['\"])[^'\"]*|[^\s'\"&;|]+)"
 _HEADER: Final = re.compile(
@@ -40,6 +42,8 @@ def redact(text: str) -> str:
     Returns:
         The text, safe to show. What is safe already stays as it is.
     """
+    if _PLAIN(text):
+        return text
     if "://" in text:
         text = _USERINFO.sub(r"\g<scheme>***@", text)
         text = _RAW_USERINFO.sub(r"\g<scheme>***@", text)

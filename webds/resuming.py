@@ -154,6 +154,7 @@ def fingerprint(plan: Plan) -> dict[str, Any]:
         found["samples"] = f"{int(counts.sum())} {_digest(counts.tolist())}"
         found["remainder"] = plan.by_sample.remainder
         found["window"] = None if plan.window is None else [plan.window.shards, plan.window.seed]
+        found |= {"nodes": plan.nodes} if plan.nodes != 1 else {}
     return found
 
 
@@ -187,14 +188,14 @@ def _position(plan: Plan, marks: Mapping[int, Mark], place: Place) -> dict[str, 
     if origin is not None and origin.start is not None and first is not None and first.passes == last:
         start, taken = origin.start, dict(first.taken)
     here = [mark for mark in marks.values() if mark.progress.passes == last]
-    _, dealing = division.dealing(place.world_size, start)
+    _, dealing = division.dealing(place, start)
     n = sum(mark.progress.read for mark in here)
     steps = -(-n // dealing.block)
-    position = start + steps * dealing.block * place.world_size
+    position = start + steps * dealing.block * division.on_node(place).world_size
     if place.world_size == place.num_workers == 1:
         position = start + n
-    if dealing.total is not None:
-        position = min(position, dealing.total)
+    if dealing.end is not None:
+        position = min(position, dealing.end)
     for mark in here:
         for number, count in mark.progress.taken.items():
             taken[number] = taken.get(number, 0) + count

@@ -29,6 +29,8 @@ def scheme_of(url: str) -> str:
     """Return the scheme of ``url`` in lower case: ``"file"`` for every local path, ``"-"`` for ``-``."""
     if url == "-":
         return "-"
+    if ":" not in url:  # as in most of many paths
+        return "file"
     match = _PREFIX.match(url) or _SCHEME.match(url)
     return match["scheme"].lower() if match else "file"
 
@@ -57,6 +59,8 @@ def local_path(url: str) -> str | None:
     """
     if scheme_of(url) != "file":
         return None
+    if ":" not in url:
+        return url
     match = _FILE.fullmatch(url)
     if match is None or url.lower().startswith("file::"):
         return url if match is None else None

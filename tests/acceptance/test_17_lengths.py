@@ -36,6 +36,7 @@ def test_17_the_length_of_a_rank(kind: str, tmp_path: Path, monkeypatch: pytest.
         loader = builder.loader(num_workers=workers)
         assert len(loader) == length
         assert len(list(loader)) == length
+        assert builder.plan_for(world_size=2, workers=workers).batches[0] == length
 
 
 def test_17_it_is_the_same_in_all_epochs_though_shards_are_unequal(tmp_path: Path) -> None:

@@ -75,11 +75,21 @@ def test_22_over_whole_epochs_shards_are_mixed(urls: list[str]) -> None:
 def test_22_the_documentation_and_explain_say_how_far(urls: list[str]) -> None:
     documentation = " ".join((webds.DatasetBuilder.shuffle.__doc__ or "").split())
     assert "at most ``size - 1`` places early" in documentation
-    assert "late on average" in documentation
+    assert "one in a thousand is late by six times" in documentation
+    assert "early or late on average" in documentation
     explained = webds.DatasetBuilder(urls).shuffle(60, initial=7).explain()
     assert "a buffer of 60" in explained
     assert "7 of them in" in explained
     assert "no value leaves more than that many places early" in explained
+
+
+def test_22_how_far_samples_travel_in_windows_is_said_too(urls: list[str]) -> None:
+    shuffled = webds.DatasetBuilder(urls).indexed().shuffle(window_shards=2, shards=False)
+    moves = [abs(place - number) for place, number in enumerate(shuffled.map(label).build())]
+    said = shuffled.plan_for().displacement
+    assert max(moves) <= said.early == 49
+    assert abs(sum(moves) / len(moves) - said.mean) < 0.2 * said.mean
+    assert f"one moves {said.mean:.0f} places on average, and never more than 49" in shuffled.explain()
 
 
 def test_22_the_buffer_works_on_whatever_comes_to_it(urls: list[str]) -> None:

@@ -33,6 +33,7 @@ BUILDER = {
     "split": {
         "splitter": "test_split_says_who_reads_which_shards",
         "remainder": "test_split_remainder_says_what_becomes_of_what_is_over",
+        "nodes": "test_split_nodes_is_how_many_keep_to_a_share",
     },
     "shuffle": {
         "size": "test_shuffle_size_bounds_how_early_a_value_comes",
@@ -97,6 +98,13 @@ BUILDER = {
     "loader": {
         "num_workers": "test_loader_num_workers_and_options",
         "options": "test_loader_num_workers_and_options",
+    },
+    "plan_for": {
+        "world_size": "test_plan_for_world_size_and_workers_are_who_reads",
+        "workers": "test_plan_for_world_size_and_workers_are_who_reads",
+        "batch_size": "test_plan_for_batch_size_is_in_place_of_that_of_batch",
+        "nodes": "test_plan_for_nodes_is_what_ranks_are_on",
+        "epoch": "test_plan_for_epoch_is_which_order",
     },
     "explain": {},
     "indexed": {},

@@ -15,7 +15,8 @@ import webds
 
 PINNED: Final = """
 AudioDecoder BaseDataset BatchError CachingOpener Codec CommandOpener Dataset DatasetBuilder DecodeError Decoder
-EmptyDatasetError EncodeError Encoder ErrorBudgetError FieldError FileOpener FsspecOpener GzipCodec HttpOpener
+Displacement EmptyDatasetError EncodeError Encoder EpochPlan ErrorBudgetError FieldError FileOpener FsspecOpener
+GzipCodec HttpOpener
 IMAGE_SPECS ImageCodec ImageSpec IndexedDataset IndexedSource IndexedTarSource IntCodec JsonCodec LengthError Loader
 Loss MemorySource MissingExtraError MsgpackCodec NoSplit NpyCodec NpzCodec ObjectStoreOpener OpenError Opener
 PickleCodec PipeOpener Place Policy Replay Retry Sample SampleError SampleInfo SchemeOpener ShardWriter Sink Source

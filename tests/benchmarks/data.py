@@ -67,6 +67,8 @@ class Kind:
         make: number of a sample → its fields.
         gzipped: whether the shards are.
         least: how many samples a shard has at any scale.
+        last: how many the last shard has, at scale 1; None for as many as the others.
+        fewest: how many shards there are at any scale; None for as many at all scales.
     """
 
     shards: int
@@ -74,6 +76,8 @@ class Kind:
     make: Callable[[int], Mapping[str, bytes]]
     gzipped: bool = False
     least: int = 4
+    last: int | None = None
+    fewest: int | None = None
 
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -85,6 +89,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "large": Kind(1, 64, _large),
     "loader": Kind(4, 320, _photo),
     "many": Kind(1, 100_000, _tiny, least=1000),
+    "thousand": Kind(1000, 100, _tiny, least=1, last=15_000, fewest=8),
 }
 
 
@@ -109,12 +114,13 @@ def _write(path: str, index: str, name: str, kind: Kind, numbers: range) -> None
         table.write("\n".join([f"v1.2 {len(rows)}", *rows, ""]))
 
 
-def _jobs(folder: str, name: str, kind: Kind, per_shard: int, scratch: str) -> Iterator[tuple[Job, range]]:
+def _jobs(folder: str, name: str, kind: Kind, per_shard: int, last: int, scratch: str) -> Iterator[tuple[Job, range]]:
     """Yield one job for each shard, the one to warm up with first; with the numbers of its samples."""
     suffix = ".tar.gz" if kind.gzipped else ".tar"
     fields = tuple(sorted(kind.make(0)))
     for shard in range(-1, kind.shards):
         first, count = (0, min(_WARM, per_shard)) if shard < 0 else (shard * per_shard, per_shard)
+        count = last if shard == kind.shards - 1 else count
         stem = "warm" if shard < 0 else f"{name}-{shard:06d}"
         path = os.path.join(folder, stem + suffix)
         # Not beside the shard: there, webds would find it as well, and others do without.
@@ -132,10 +138,13 @@ def provide(folder: str, name: str, scale: float) -> tuple[Job, Job]:
     """
     kind = KINDS[name]
     per_shard = max(kind.least, round(kind.samples * scale))
+    if kind.fewest is not None:
+        kind = attrs.evolve(kind, shards=max(kind.fewest, round(kind.shards * scale)))
     scratch = os.path.join(folder, "written")
     os.makedirs(scratch, exist_ok=True)
     home = os.path.join(folder, f"{name}-{per_shard}")
-    jobs = list(_jobs(home, name, kind, per_shard, scratch))
+    last = per_shard if kind.last is None else max(kind.least, round(kind.last * scale))
+    jobs = list(_jobs(home, name, kind, per_shard, last, scratch))
     mark = os.path.join(home, "made.json")
     made = {"recipe": _RECIPE, "photographs": [os.path.basename(path) for path in sources()]}
     if not _holds(mark, made):

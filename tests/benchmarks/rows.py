@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias, final
 import attrs
 
 from tests.benchmarks.contest import Contestant, MemoryOfReader, Reader
-from tests.benchmarks.contestants import access, cloud, decode, imports, loader, raw, tenbin, write
+from tests.benchmarks.contestants import access, cloud, decode, imports, indexed, loader, raw, tenbin, write
 
 __all__ = ["ROWS", "Level", "Limit", "Ratio", "Row", "Target", "row_named"]
 
@@ -141,6 +141,37 @@ ROWS: Final = (
         (
             Ratio("20x webdataset", "webdataset", 20),
             Ratio("25x webdataset", "webdataset", 25, "beyond"),
+        ),
+    ),
+    Row(
+        "indexed-10k",
+        "raw samples, 10 KB + class: by an index, as streams, and shuffled in windows of 2 shards",
+        "medium",
+        indexed.READ,
+        (
+            Ratio("at most 1.15x as long as streaming", "webds, streaming", 1 / 1.15, subject="webds, indexed"),
+            Ratio("windows: 0.6 of the speed in order", "webds, indexed", 0.6, subject="webds, windows of 2 shards"),
+        ),
+    ),
+    Row(
+        "indexed-photos",
+        "raw samples, 50 KB jpg + class + json: by an index, as streams, and shuffled in windows of 2 shards",
+        "photos",
+        indexed.READ,
+        (
+            Ratio("at most 1.15x as long as streaming", "webds, streaming", 1 / 1.15, subject="webds, indexed"),
+            Ratio("windows: 0.6 of the speed in order", "webds, indexed", 0.6, subject="webds, windows of 2 shards"),
+        ),
+    ),
+    Row(
+        "resume",
+        "going on in the middle of the last of 1,000 shards, which has 15,000 samples, until the first is there",
+        "thousand",
+        indexed.RESUME,
+        (
+            Limit("50 ms", 0.05, "seconds"),
+            Limit("a state of less than 4 KB", 4000, "bytes"),
+            Ratio("100x reading what was before", "webdataset, reading what was before", 100, "beyond"),
         ),
     ),
     Row(

@@ -12,6 +12,7 @@ from shards import tar_bytes
 from webds.errors import StaleIndexError
 from webds.index import MemberTable, parse_table, scan
 from webds.index.table import count_in
+from webds.index.usual import usual_columns
 
 GOOD = b"v1.2 2\njpg 512 100 a.jpg cls 1536 1 a.cls\njpg 2560 600 d/b.jpg\n"
 
@@ -42,6 +43,60 @@ def test_many_members_at_once_are_read_as_one_by_one() -> None:
     assert np.array_equal(odd.firsts[:3], usual.firsts)
     assert np.array_equal(odd.kinds[:3], usual.kinds)
     assert np.array_equal(odd.ends[:3], usual.ends)
+
+
+def _by_lines(data: bytes) -> MemberTable | None:
+    """What is read line by line: the text is not as usual if a line ends with a carriage return."""
+    return parse_table(data.replace(b"\n", b"\r\n"), "x.idx")
+
+
+MEMBERS = st.tuples(
+    st.sampled_from(["a", "d.e/b", "d/e.f/long" + "g" * 40, "_x", "__y/z", "__m__/c"]),
+    st.lists(
+        st.tuples(st.sampled_from(["jpg", "JPG", "cls", "x.y", "longer.than.8"]), st.integers(0, 3000)),
+        min_size=1, max_size=3, unique_by=lambda member: member[0].lower(),
+    ),
+)  # fmt: skip
+
+
+@given(st.lists(MEMBERS, min_size=1, max_size=6), st.sampled_from([b"", b"\x00", b"\t", b" ", b"9", b"."]))
+def test_tables_are_read_alike_at_once_and_line_by_line(
+    samples: list[tuple[str, list[tuple[str, int]]]], broken: bytes
+) -> None:
+    lines: list[str] = []
+    offset = 512
+    for key, members in samples:
+        words: list[str] = []
+        for field, size in members:
+            words.append(f"{field} {offset} {size} {key}.{field}")
+            offset += -(-size // 512) * 512 + 512
+        lines.append(" ".join(words))
+    data = f"v1.2 {len(lines)}\n".encode() + "".join(f"{line}\n" for line in lines).encode()
+    at = len(data) // 2
+    data = data[:at] + broken + data[at:]
+    expected = message = None
+    try:
+        expected = _by_lines(data)
+    except StaleIndexError as error:
+        message = error.message
+    if message is not None:
+        with pytest.raises(StaleIndexError) as caught:
+            parse_table(data, "x.idx")
+        assert caught.value.message == message
+        return
+    table = parse_table(data, "x.idx")
+    assert (table is None) == (expected is None)
+    if table is not None and expected is not None:
+        assert table.same(expected)
+        assert table.fields == expected.fields
+        for ours, theirs in ((table.kinds, expected.kinds), (table.ends, expected.ends)):
+            assert ours.dtype == theirs.dtype
+            assert np.array_equal(ours, theirs)
+
+
+def test_what_is_as_usual_is_read_at_once() -> None:
+    assert usual_columns(GOOD, GOOD.index(b"\n") + 1, 2) is not None
+    assert usual_columns(GOOD.replace(b"d/b.jpg", b"d/b.png"), GOOD.index(b"\n") + 1, 2) is None
 
 
 def test_a_field_is_written_as_it_is_spelled_and_read_in_lower_case() -> None:

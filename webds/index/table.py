@@ -7,7 +7,6 @@ older ``v1.1`` lacks the names. A name with white space cannot be told in it: su
 
 from __future__ import annotations
 
-import itertools
 import re
 from array import array
 from typing import Final, final
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from webds.errors import StaleIndexError
+from webds.index.usual import usual_columns
 from webds.tar.naming import base_plus_ext
 
 __all__ = ["MAX_TABLE", "MemberTable", "TableBuilder", "count_in", "parse_table"]
@@ -28,7 +28,6 @@ _BLOCK: Final = 512
 _MAX_OFFSET: Final = 1 << 60
 _HEAD: Final = re.compile(rb"(v1\.[12]) (\d{1,18})\r?")
 _SPACE: Final = re.compile(r"\s")
-_ODD: Final = re.compile(r"[\x00-\x20]").search
 
 
 @final
@@ -195,6 +194,8 @@ def parse_table(data: bytes, source: str, *, size: int | None = None) -> MemberT
         StaleIndexError: this is no table, or it says what cannot be.
     """
     stated, named = count_in(data, source)
+    if named and (columns := usual_columns(data, data.find(b"\n") + 1, stated)) is not None:
+        return _within(MemberTable(*columns), size, source)
     lines = data.split(b"\n")
     del lines[0]
     if lines and not lines[-1]:
@@ -203,11 +204,6 @@ def parse_table(data: bytes, source: str, *, size: int | None = None) -> MemberT
         raise _damaged(f"it announces {stated} samples and has {len(lines)}", source)
     if not named:
         return None
-    table = _usual(lines)
-    if table is not None:
-        if size is not None and table.end > size:
-            raise _damaged(f"it has members up to byte {table.end} of a shard of {size} bytes", source)
-        return table
     builder = TableBuilder()
     end = 0
     try:
@@ -215,51 +211,14 @@ def parse_table(data: bytes, source: str, *, size: int | None = None) -> MemberT
             end = _parse_line(builder, line, number, end, source)
     except _NoSampleError:
         return None
-    if size is not None and end > size:
-        raise _damaged(f"it has members up to byte {end} of a shard of {size} bytes", source)
-    return builder.table()
+    return _within(builder.table(), size, source)
 
 
-def _usual(lines: list[bytes]) -> MemberTable | None:
-    """Return the table of lines with nothing out of the ordinary, many members at a time; None for all others."""
-    counts = np.array([line.count(b" ") + 1 for line in lines], np.int64)
-    try:
-        words = b" ".join(lines).decode("ascii").split(" ")
-        numbers = [np.array(list(map(int, words[at::4])), np.int64) for at in (1, 2)]
-    except (ValueError, OverflowError):
-        return None
-    offsets, sizes = numbers
-    names = words[3::4]
-    if not lines or (counts % 4).any() or len(names) * 4 != len(words) or int(counts.sum()) != len(words):
-        return None
-    firsts = np.concatenate([[0], np.cumsum(counts // 4)]).astype(np.int64)
-    if (offsets % _BLOCK).any() or min(offsets.min(), sizes.min()) < 0 or max(offsets.max(), sizes.max()) > _MAX_OFFSET:
-        return None
-    ends = -(-(offsets + sizes) // _BLOCK) * _BLOCK
-    if offsets[0] < _BLOCK or (offsets[1:] < ends[:-1] + _BLOCK).any():
-        return None
-    fields: dict[str, int] = {}
-    kinds = array("i")
-    bounds: list[int] = firsts.tolist()
-    for first, stop in itertools.pairwise(bounds):
-        key, _ = base_plus_ext(names[first])
-        if key is None or key.startswith("__"):
-            return None
-        prefix = key + "."
-        mine = [field.lower() for field in words[4 * first : 4 * stop : 4]]
-        for at, field in enumerate(mine, first):
-            if names[at] != prefix + words[4 * at]:
-                return None
-            kinds.append(fields.setdefault(field, len(fields)))
-        if len(set(mine)) < len(mine):
-            return None
-    lengths = np.fromiter(map(len, names), np.int64, len(names))
-    joined = "".join(names)
-    if _ODD(joined):
-        return None
-    return MemberTable(
-        firsts, offsets, sizes, np.array(kinds, np.int32), tuple(fields), joined.encode(), np.cumsum(lengths)
-    )
+def _within(table: MemberTable, size: int | None, source: str) -> MemberTable:
+    """Return the table, if the shard is large enough for it."""
+    if size is not None and table.end > size:
+        raise _damaged(f"it has members up to byte {table.end} of a shard of {size} bytes", source)
+    return table
 
 
 class _NoSampleError(Exception):

@@ -5,44 +5,25 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import io
-import os
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias, final
+from typing import Any, final
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from webds.abc import IndexedSource, Opener
-from webds.errors import OpenError, StaleIndexError, TarFormatError, WebdsError, annotate
+from webds.abc import IndexedSource
+from webds.errors import StaleIndexError, WebdsError
 from webds.index import MemberTable
+from webds.manifest import ListedShard
+from webds.sources.ranges import Ranges, bounded, open_ranges
 from webds.sources.tables import Tables, open_whole, stale
 from webds.sources.tar import TarSource
-from webds.tar import ReadStats, read_samples
-from webds.tar.header import BLOCK, decode_header
+from webds.tar import ReadStats, base_plus_ext, read_samples
 from webds.typing import UNREAD, Sample
-from webds.urls import local_path
 
 __all__ = ["IndexedTarSource", "SampleInfo"]
-
-_TOGETHER: Final = 256
-"""Samples that are looked at together for what lies side by side."""
-
-_TOGETHER_BYTES: Final = 1 << 24
-_GAP: Final = 1 << 14
-_REMOTE_GAP: Final = 1 << 18
-"""Bytes that are read for nothing rather than that a further read is made."""
-
-_RUN: Final = 1 << 26
-"""Bytes that are read at once, unless a single member has more."""
-
-_SHORT: Final = 100
-_LARGE: Final = 8**11
-"""Names and sizes that do not fit into a header may be told elsewhere."""
-
-_Read: TypeAlias = Callable[[int, int], bytes]
 
 
 @final
@@ -146,6 +127,10 @@ class IndexedTarSource(IndexedSource[Sample]):
     def shards(self) -> Sequence[str]:
         return self.tar.shards()
 
+    def listing(self) -> Sequence[ListedShard]:
+        """Return what is known of each of `shards`, in their order; see `webds.planning.ListingSource`."""
+        return self.tar.listing()
+
     @override
     def counts(self) -> Sequence[int]:
         counts: list[int] = self._counts.tolist()
@@ -191,9 +176,23 @@ class IndexedTarSource(IndexedSource[Sample]):
         return self._key_in(table, int(self._chosen[shard][ordinal]) if self.predicates else ordinal)
 
     def _key_in(self, table: MemberTable, sample: int) -> str:
-        key, _ = self.tar.keys(table.name(int(table.firsts[sample])))
-        assert key is not None
+        (key,) = self._keys_at(table, table.firsts[sample : sample + 1])
         return key
+
+    def _keys_at(self, table: MemberTable, members: NDArray[np.int64]) -> list[str]:
+        """Return the keys of the samples that members are of."""
+        starts: list[int] = np.where(members > 0, table.ends[members - 1], 0).tolist()
+        ends: list[int] = table.ends[members].tolist()
+        if self.tar.keys is base_plus_ext:  # by which it is known that they have one
+            names = (table.names[start:end] for start, end in zip(starts, ends, strict=True))
+            keys = [name[: name.index(b".", name.rfind(b"/") + 1)] for name in names]
+            return [key.decode("utf-8", "surrogateescape") for key in keys]
+        found: list[str] = []
+        for member in members.tolist():
+            key, _ = self.tar.keys(table.name(member))
+            assert key is not None
+            found.append(key)
+        return found
 
     @override
     def read(self, shard: str, fields: Collection[str] | None = None, start: int = 0) -> Iterator[Sample]:
@@ -290,20 +289,35 @@ class IndexedTarSource(IndexedSource[Sample]):
         if isinstance(table, int):
             yield from self._one_by_one(shard, ordinals, fields)
             return
-        with _ranges(self.tar.shard_opener, shard) as (read, gap):
-            for together in _bounded(ordinals, table):
-                wanted = {
-                    member
-                    for ordinal in together
-                    for member in _checked_members(table, ordinal, shard)
-                    if fields is None or table.fields[table.kinds[member]] in fields
-                }
-                data = _fetch(table, sorted(wanted), read, gap, shard)
-                for ordinal in together:
-                    sample: Sample = {"__key__": self._key_in(table, ordinal)}
-                    for member in table.members(ordinal):
-                        sample[table.fields[table.kinds[member]]] = data.get(member, UNREAD)
-                    yield sample
+        with open_ranges(self.tar.shard_opener, shard) as ranges:
+            for together in bounded(ordinals, table):
+                yield from self._together(ranges, table, together, fields)
+
+    def _together(
+        self, ranges: Ranges, table: MemberTable, ordinals: list[int], fields: frozenset[str] | None
+    ) -> list[Sample]:
+        """Return samples that are read together."""
+        if max(ordinals) >= len(table):
+            raise stale(f"there is no sample {max(ordinals)}, as there should be", ranges.shard)
+        firsts = table.firsts[ordinals]
+        counts = table.firsts[np.asarray(ordinals) + 1] - firsts
+        ends = np.cumsum(counts)
+        members = np.arange(ends[-1]) + np.repeat(firsts - (ends - counts), counts)
+        wanted = members
+        if fields is not None:
+            wanted = members[np.array([field in fields for field in table.fields])[table.kinds[members]]]
+        data = ranges.fetch(table, np.unique(wanted))
+        named = [table.fields[kind] for kind in table.kinds[members].tolist()]
+        numbers: list[int] = members.tolist()
+        samples: list[Sample] = []
+        at = 0
+        for key, count in zip(self._keys_at(table, firsts), counts.tolist(), strict=True):
+            sample: Sample = {"__key__": key}
+            for i in range(at, at + count):
+                sample[named[i]] = data.get(numbers[i], UNREAD)
+            at += count
+            samples.append(sample)
+        return samples
 
     def _one_by_one(self, shard: str, ordinals: Iterator[int], fields: frozenset[str] | None) -> Generator[Sample]:
         """Read samples of a shard in which nothing can be reached but by reading what is before it."""
@@ -350,111 +364,3 @@ def _checked(ordinals: Iterable[int], count: int, shard: str) -> Iterator[int]:
         if not 0 <= ordinal < count:
             raise IndexError(f"ordinal {ordinal} in shard {shard!r}, which holds {count} samples")
         yield ordinal
-
-
-def _checked_members(table: MemberTable, ordinal: int, shard: str) -> range:
-    if ordinal >= len(table):
-        raise stale(f"there is no sample {ordinal}, as there should be", shard)
-    return table.members(ordinal)
-
-
-def _bounded(ordinals: Iterator[int], table: MemberTable) -> Iterator[list[int]]:
-    """Yield ordinals in their order, as many together as may be read together. Errors come in their place."""
-    together: list[int] = []
-    size = 0
-    try:
-        for ordinal in ordinals:
-            together.append(ordinal)
-            if ordinal < len(table):
-                size += int(table.sizes[table.firsts[ordinal] : table.firsts[ordinal + 1]].sum())
-            if len(together) >= _TOGETHER or size >= _TOGETHER_BYTES:
-                yield together
-                together, size = [], 0
-    except IndexError:
-        if together:
-            yield together
-        raise
-    if together:
-        yield together
-
-
-def _fetch(table: MemberTable, members: Sequence[int], read: _Read, gap: int, shard: str) -> dict[int, bytes]:
-    """Return the data of members, given in their order. Neighbours are read at once, each with its header."""
-    data: dict[int, bytes] = {}
-    at = 0
-    while at < len(members):
-        start = int(table.offsets[members[at]]) - BLOCK
-        end = start
-        stop = at
-        while stop < len(members):
-            begins = int(table.offsets[members[stop]])
-            ends = begins + int(table.sizes[members[stop]])
-            if stop > at and (begins - BLOCK - end > gap or ends - start > _RUN):
-                break
-            end, stop = ends, stop + 1
-        run = read(start, end - start)
-        for member in members[at:stop]:
-            begins, size = int(table.offsets[member]) - start, int(table.sizes[member])
-            _verify(table, member, run[begins - BLOCK : begins], shard)
-            if len(run) < begins + size:
-                raise stale(f"it ends inside {table.name(member)!r}", shard, field=table.name(member))
-            data[member] = run[begins : begins + size]
-        at = stop
-    return data
-
-
-def _verify(table: MemberTable, member: int, block: bytes, shard: str) -> None:
-    """Compare a member with the header in front of its data. Names that do not fit there whole are not compared."""
-    name = table.name(member)
-    try:
-        header = decode_header(block.ljust(BLOCK, b"\0"))
-    except TarFormatError as error:
-        raise stale(f"the header of {name!r} is not where it should be", shard, field=name) from error
-    short = name.isascii() and len(name) <= _SHORT
-    size = int(table.sizes[member])
-    if (header.size != size and size < _LARGE) or (short and header.name != name):
-        raise stale(
-            f"there is {header.name!r} of {header.size} bytes in place of {name!r} of {size}",
-            shard, field=name,
-        )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _ranges(opener: Opener, url: str) -> Generator[tuple[_Read, int]]:
-    """Open a shard for reads from anywhere; return how to read, and which gaps are read over."""
-    if local_path(url) is None:
-        yield functools.partial(_read_range, opener, url), _REMOTE_GAP
-        return
-    try:
-        stream = opener.open(url)
-    except Exception as error:
-        annotate(error, url=url, stage="open")
-        raise
-    with stream:
-        # What a user's function opens may have a descriptor of something else, such as of compressed data.
-        if type(stream) is io.BufferedReader and isinstance(stream.raw, io.FileIO) and hasattr(os, "pread"):
-            yield functools.partial(_pread, stream.fileno(), url), _GAP
-            return
-    yield functools.partial(_read_range, opener, url), _GAP
-
-
-def _read_range(opener: Opener, url: str, start: int, length: int) -> bytes:
-    try:
-        return opener.read_range(url, start, length)
-    except Exception as error:
-        annotate(error, url=url, stage="read")
-        raise
-
-
-def _pread(descriptor: int, url: str, start: int, length: int) -> bytes:
-    parts: list[bytes] = []
-    try:
-        size = os.fstat(descriptor).st_size
-        length = min(length, max(0, size - start))  # before memory is taken for it
-        while length > 0 and (part := os.pread(descriptor, length, start)):
-            parts.append(part)
-            start += len(part)
-            length -= len(part)
-    except OSError as error:
-        raise OpenError(f"cannot read: {error}", url=url, stage="read") from error
-    return parts[0] if len(parts) == 1 else b"".join(parts)

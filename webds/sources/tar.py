@@ -101,6 +101,10 @@ class TarShards(Source[T_co]):
         """
         return self._known.get(shard) or ListedShard(shard)
 
+    def listing(self) -> Sequence[ListedShard]:
+        """Return what is known of each of `shards`, in their order; see `webds.planning.ListingSource`."""
+        return [self.listed(shard) for shard in self.shards()]
+
     def with_shards(self, urls: Sequence[str], opener: Opener | None = None) -> Self:
         """Return the source with these shards, taken as they are, and perhaps another opener for them.
 

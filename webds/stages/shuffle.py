@@ -8,6 +8,7 @@ from typing import Any, ClassVar, final
 import attrs
 from typing_extensions import override
 
+from webds.displacement import late_one_in, of_buffer
 from webds.order import draws
 from webds.stages.base import Fields, Item, Labels, Run, Stage, Upstream
 
@@ -137,7 +138,11 @@ class Shuffle(Stage):
         start = "filled" if self.initial is None else f"{self.initial} of them in"
         bound = "" if self.max_bytes is None else f", at most {self.max_bytes} bytes"
         early = "no value leaves more than that many places early"
-        return f"a buffer of {self.size}{bound}, {start} before the first leaves; seed {self.seed}; {early}"
+        moved = (
+            f"one moves {of_buffer(self.size).mean:.0f} places on average, and one in a thousand "
+            f"{late_one_in(1000, self.size)} or more late"
+        )
+        return f"a buffer of {self.size}{bound}, {start} before the first leaves; seed {self.seed}; {early}; {moved}"
 
 
 def _take(buffer: list[Item], chosen: int) -> Item:

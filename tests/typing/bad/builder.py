@@ -205,6 +205,14 @@ def finish(builder: webds.DatasetBuilder) -> None:
     builder.loader(persistent_workers="yes")  # error
 
 
+def plan(builder: webds.DatasetBuilder) -> None:
+    builder.split(webds.NoSplit(), nodes=2)  # error
+    builder.split(nodes="2")  # error
+    builder.plan_for(8)  # error
+    builder.plan_for(world_size="8")  # error
+    builder.plan_for(ranks=8)  # error
+
+
 def a_type_that_is_not_so(builder: webds.DatasetBuilder, ints: webds.DatasetBuilder[int]) -> None:
     tuples: webds.DatasetBuilder[tuple[Any, Any, Any]] = builder.to_tuple("jpg", "cls")  # error
     texts: webds.DatasetBuilder[str] = ints.filter(bool)  # error

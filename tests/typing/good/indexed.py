@@ -29,3 +29,11 @@ def parts() -> None:
     assert_type(source.find("key"), list[tuple[str, int]])
     assert_type(source.where(is_small), webds.IndexedTarSource)
     assert_type(webds.StaleIndexError("no").url, str | None)
+
+
+def planned() -> None:
+    split = indexed.split(nodes=4).split(remainder="pad", nodes=2).batch(8)
+    assert_type(split.plan_for(world_size=16, workers=4, nodes=2, epoch=3), webds.EpochPlan)
+    assert_type(split.plan_for(batch_size=4).batches, tuple[int, ...])
+    assert_type(split.plan_for().bytes_per_node, tuple[int, ...] | None)
+    assert_type(split.plan_for().displacement, webds.Displacement)

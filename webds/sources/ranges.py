@@ -1,0 +1,222 @@
+"""Members of a shard read by a table: neighbours at once, and each compared with the header in front of it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import itertools
+import os
+import zlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Final, TypeAlias, final
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from webds.abc import Opener
+from webds.errors import OpenError, TarFormatError, annotate
+from webds.index import MemberTable
+from webds.sources.tables import stale
+from webds.tar.header import BLOCK, decode_header
+from webds.urls import local_path
+
+__all__ = ["Ranges", "bounded", "open_ranges"]
+
+_TOGETHER: Final = 256
+"""Samples that are looked at together for what lies side by side."""
+
+_TOGETHER_BYTES: Final = 1 << 24
+_GAP: Final = 1 << 14
+_REMOTE_GAP: Final = 1 << 18
+"""Bytes that are read for nothing rather than that a further read is made."""
+
+_RUN: Final = 1 << 26
+"""Bytes that are read at once, unless a single member has more."""
+
+_SHORT: Final = 100
+_LARGE: Final = 8**11
+"""Names and sizes that do not fit into a header may be told elsewhere."""
+
+_FEW: Final = 8
+"""Fewer headers are looked at one by one."""
+
+_WEIGHTS: Final = 8 ** np.arange(10, -1, -1, dtype=np.int64)
+
+_MODULUS: Final = 65521
+"""Of Adler-32, whose lower half is one more than the sum of the bytes, modulo this (RFC 1950)."""
+
+_Read: TypeAlias = Callable[[int, int], bytes]
+
+
+def bounded(ordinals: Iterator[int], table: MemberTable) -> Iterator[list[int]]:
+    """Yield ordinals in their order, as many together as may be read together. Errors come in their place."""
+    is_over = False
+    while not is_over:
+        together: list[int] = []
+        failed: IndexError | None = None
+        try:
+            for ordinal in ordinals:
+                together.append(ordinal)
+                if len(together) == _TOGETHER:
+                    break
+            else:
+                is_over = True
+        except IndexError as error:
+            failed = error
+        yield from _in_parts(together, table)
+        if failed is not None:
+            raise failed
+
+
+def _in_parts(ordinals: list[int], table: MemberTable) -> Iterator[list[int]]:
+    """Yield ordinals in parts whose samples have few enough bytes together."""
+    if not ordinals or not len(table):
+        yield from [ordinals] if ordinals else []
+        return
+    known = np.minimum(ordinals, len(table) - 1)
+    last = table.firsts[known + 1] - 1
+    sizes = np.cumsum(table.offsets[last] + table.sizes[last] - table.offsets[table.firsts[known]])
+    start = 0
+    while start < len(ordinals):
+        before = int(sizes[start - 1]) if start else 0
+        end = int(np.searchsorted(sizes, before + _TOGETHER_BYTES)) + 1
+        yield ordinals[start:end]
+        start = end
+
+
+@final
+@attrs.frozen
+class Ranges:
+    """A shard that is open for reads from anywhere.
+
+    Attributes:
+        shard: its URL.
+        read: from an offset and a number of bytes to what is there.
+        gap: over so many bytes it is read on, rather than anew.
+    """
+
+    shard: str
+    read: _Read
+    gap: int
+
+    def fetch(self, table: MemberTable, members: NDArray[np.int64]) -> dict[int, bytes]:
+        """Return the data of members, given in their order, each once."""
+        if not len(members):
+            return {}
+        begins, sizes = table.offsets[members], table.sizes[members]
+        ends = begins + sizes
+        far = begins[1:] - BLOCK - ends[:-1] > self.gap
+        cuts: list[int] = [0, *(np.flatnonzero(far) + 1).tolist(), len(members)]
+        starts, lengths = begins.tolist(), sizes.tolist()
+        heads: list[bytes] = []
+        contents: list[bytes] = []
+        for lo, hi in itertools.pairwise(cuts):
+            while lo < hi:
+                stop = hi
+                if starts[hi - 1] + lengths[hi - 1] - starts[lo] > _RUN:
+                    stop = max(lo + 1, int(np.searchsorted(ends, starts[lo] + _RUN, "right")))
+                first = starts[lo] - BLOCK
+                run = self.read(first, starts[stop - 1] + lengths[stop - 1] - first)
+                for i in range(lo, stop):
+                    begin = starts[i] - first
+                    heads.append(run[begin - BLOCK : begin])
+                    contents.append(run[begin : begin + lengths[i]])
+                lo = stop
+        numbers: list[int] = members.tolist()
+        for i in _unusual(table, members, sizes, heads):
+            self._verify(table, numbers[i], heads[i])
+        for i in np.flatnonzero(np.fromiter(map(len, contents), np.int64, len(contents)) < sizes).tolist():
+            name = table.name(numbers[i])
+            raise stale(f"it ends inside {name!r}", self.shard, field=name)
+        return dict(zip(numbers, contents, strict=True))
+
+    def _verify(self, table: MemberTable, member: int, block: bytes) -> None:
+        """Compare a member with the header in front of its data. Names that do not fit there whole are not compared."""
+        name, size = table.name(member), int(table.sizes[member])
+        try:
+            header = decode_header(block.ljust(BLOCK, b"\0"))
+        except TarFormatError as error:
+            raise stale(f"the header of {name!r} is not where it should be", self.shard, field=name) from error
+        short = name.isascii() and len(name) <= _SHORT
+        if (header.size != size and size < _LARGE) or (short and header.name != name):
+            raise stale(
+                f"there is {header.name!r} of {header.size} bytes in place of {name!r} of {size}",
+                self.shard, field=name,
+            )  # fmt: skip
+
+
+def _unusual(
+    table: MemberTable, members: NDArray[np.int64], sizes: NDArray[np.int64], heads: Sequence[bytes]
+) -> Iterable[int]:
+    """Return which of the headers are not, to the letter, as nearly all writers write what the table says."""
+    if len(heads) < _FEW or set(map(len, heads)) != {BLOCK}:
+        return range(len(heads))
+    blocks = np.frombuffer(b"".join(heads), np.uint8).reshape(-1, BLOCK)
+    digits = (blocks[:, 124:154] - np.uint8(ord("0"))).astype(np.int64)
+    stated, claimed = digits[:, :11], digits[:, 24:]
+    good = (stated <= 7).all(1) & (claimed <= 7).all(1) & (blocks[:, 135] & 0xDF == 0) & (blocks[:, 154] == 0)
+    good &= (stated @ _WEIGHTS == sizes) & (blocks[:, 155] == ord(" ")) & (blocks[:, 345] == 0)
+    # The sum counts the checksum itself, of eight bytes, as spaces.
+    total = claimed @ _WEIGHTS[-6:] + blocks[:, 148:156].sum(1) - 8 * ord(" ")
+    adler = np.fromiter(map(zlib.adler32, heads), np.int64, len(heads))
+    good &= (total + 1) % _MODULUS == adler & 0xFFFF
+    starts = np.where(members > 0, table.ends[members - 1], 0)
+    lengths = table.ends[members] - starts
+    letters = np.frombuffer(table.names, np.uint8)
+    for length in np.unique(lengths).tolist():
+        rows = np.flatnonzero(lengths == length)
+        if length < _SHORT:
+            expected = letters[starts[rows, None] + np.arange(length)]
+            good[rows] &= (blocks[rows, :length] == expected).all(1) & (blocks[rows, length] == 0)
+        else:
+            good[rows] = False
+    unusual: list[int] = np.flatnonzero(~good).tolist()
+    return unusual
+
+
+@contextlib.contextmanager
+def open_ranges(opener: Opener, url: str) -> Generator[Ranges]:
+    """Open a shard for reads from anywhere."""
+    if local_path(url) is None:
+        yield Ranges(url, functools.partial(_read_range, opener, url), _REMOTE_GAP)
+        return
+    try:
+        stream = opener.open(url)
+    except Exception as error:
+        annotate(error, url=url, stage="open")
+        raise
+    with stream:
+        # What a user's function opens may have a descriptor of something else, such as of compressed data.
+        if type(stream) is io.BufferedReader and isinstance(stream.raw, io.FileIO) and hasattr(os, "pread"):
+            descriptor = stream.fileno()
+            size = os.fstat(descriptor).st_size
+            yield Ranges(url, functools.partial(_pread, descriptor, url, size), _GAP)
+            return
+    yield Ranges(url, functools.partial(_read_range, opener, url), _GAP)
+
+
+def _read_range(opener: Opener, url: str, start: int, length: int) -> bytes:
+    try:
+        return opener.read_range(url, start, length)
+    except Exception as error:
+        annotate(error, url=url, stage="read")
+        raise
+
+
+def _pread(descriptor: int, url: str, size: int, start: int, length: int) -> bytes:
+    parts: list[bytes] = []
+    try:
+        length = min(length, max(0, size - start))  # before memory is taken for it
+        data = os.pread(descriptor, length, start)
+        if len(data) == length:
+            return data
+        while data:
+            parts.append(data)
+            start += len(data)
+            length -= len(data)
+            data = os.pread(descriptor, length, start)
+    except OSError as error:
+        raise OpenError(f"cannot read: {error}", url=url, stage="read") from error
+    return b"".join(parts)
