@@ -107,11 +107,11 @@ def test_the_url_is_there_for_whoever_names_it() -> None:
 def test_shards_are_permuted_anew_each_epoch_and_pass_and_then_split() -> None:
     source = MemorySource({f"s{i}": [i] for i in range(12)})
     plan = Plan(source=source, splitter=SplitByNodeAndWorker(), shard_seed=5)
-    orders = {key: tuple(plan.shards(key, Place())) for key in [(0,), (1,), (0, 0), (0, 1)]}
+    orders = {key: tuple(plan.by_shard.shards(key, Place())) for key in [(0,), (1,), (0, 0), (0, 1)]}
     assert len(set(orders.values())) == 4
     assert all(sorted(order) == sorted(source.shards()) for order in orders.values())
     places = [Place(rank, 2, worker, 3) for rank in range(2) for worker in range(3)]
-    parts = [plan.shards((0,), place) for place in places]
+    parts = [plan.by_shard.shards((0,), place) for place in places]
     assert sorted(shard for part in parts for shard in part) == sorted(source.shards())
     assert all([shard for shard in orders[0,] if shard in part] == list(part) for part in parts)
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
-from collections.abc import Generator, Iterator, Sequence
-from typing import Any, Final, final
+from collections.abc import Generator, Iterator
+from typing import Any, final
 
 import attrs
 import numpy as np
 
 from webds.abc import IndexedSource
-from webds.dealing import Dealing, PassOrder, Positions, Remainder, SampleOrder, Window
+from webds.dealing import Dealing, Positions, Remainder, SampleOrder, Window
 from webds.errors import LengthError, SplitError
-from webds.observing import Observer, observing
+from webds.picking import LOST, Picker
 from webds.stages.base import EachStage, Fields, Item, Run, Stage
 from webds.stages.batch import Batch
 from webds.stages.flow import Repeat, Take
@@ -22,9 +21,6 @@ from webds.stages.shuffle import Shuffle
 from webds.typing import Place
 
 __all__ = ["BySample"]
-
-_STREAMED: Final = 64
-"""So many samples one after the other are read as a stream, or a whole shard."""
 
 
 @final
@@ -198,20 +194,19 @@ class BySample:
             raise LengthError("no end is known: repeat() was given no number of passes")
         return n
 
-    def read(self, run: Run, fields: Fields, observer: Observer, *, names_url: bool) -> Generator[Item]:
+    def read(self, run: Run, fields: Fields, *, names_url: bool) -> Generator[Item]:
         """Yield the samples of one place, with their origins.
 
         Args:
             run: the iteration, or the pass of one.
             fields: the fields that somebody will look at; None for all.
-            observer: hears of what is opened.
             names_url: whether the samples are to have their shard's URL as a field.
         """
         resumed, progress = run.resumes_here, run.progress
         start = 0 if run.start is None or resumed is None else run.start
         skipped = 0 if run.start is not None or resumed is None else resumed.read
         one_pass, dealing = self.dealing(run.place.world_size, start)
-        shards = self.source.shards()
+        picker = Picker(self.source, fields)
         number, order = -1, self.order.of_pass(run.key)
         progress.passes, progress.shard, progress.read = run.passes, 0, skipped
 
@@ -226,124 +221,17 @@ class BySample:
                         if number == 0:
                             run.pass_over()
                         number, order = i, self.order.of_pass((*run.key, i))
-                    for origin, sample in self._samples(order, inside, shards, run, fields, observer):
-                        progress.read += 1
-                        if names_url and isinstance(sample, dict):
-                            sample["__url__"] = origin[0]
-                        if sample is not _LOST:
-                            yield origin, sample
-                        if run.guard.stopped:
-                            return
+                    for numbers, ordinals in order.located(inside):
+                        for origin, sample in picker.pick(numbers, ordinals, run):
+                            progress.read += 1
+                            if names_url and isinstance(sample, dict):
+                                sample["__url__"] = origin[0]
+                            if sample is not LOST:
+                                yield origin, sample
+                            if run.guard.stopped:
+                                return
         finally:
             run.guard.end_reading(count)
-
-    def _samples(
-        self,
-        order: PassOrder,
-        positions: Positions,
-        shards: Sequence[str],
-        run: Run,
-        fields: Fields,
-        observer: Observer,
-    ) -> Iterator[Item]:
-        """Yield the samples at positions of one pass."""
-        for numbers, ordinals in order.located(positions):
-            readers: dict[int, _Reader] = {}
-            for number, ordinal in zip(numbers, ordinals, strict=True):
-                if number not in readers:
-                    count = int(self.order.counts[number])
-                    readers[number] = _Reader(self.source, shards[number], count, run, fields)
-                readers[number].ordinals.append(ordinal)
-            try:
-                for number, ordinal in zip(numbers, ordinals, strict=True):
-                    with observing(observer):
-                        sample = readers[number].next()
-                    key = sample.get("__key__") if isinstance(sample, dict) else None
-                    yield (shards[number], ordinal, key), sample
-            finally:
-                for reader in readers.values():
-                    reader.close()
-
-
-_LOST: Final = object()
-"""Stands for a sample in place of which there was an error that was let pass."""
-
-
-@final
-class _Reader:
-    """Samples of one shard, in the order in which they are wanted.
-
-    Args:
-        source: where the shard is.
-        shard: its URL.
-        count: how many samples it has.
-        run: the iteration.
-        fields: the fields that somebody will look at; None for all.
-    """
-
-    def __init__(self, source: IndexedSource[Any], shard: str, count: int, run: Run, fields: Fields) -> None:
-        self._source = source
-        self._shard = shard
-        self._count = count
-        self._run = run
-        self._fields = fields
-        self.ordinals: list[int] = []
-        self._read = 0
-        self._alone = False
-        self._samples: Generator[Any] | None = None
-
-    def next(self) -> Any:
-        """Return the next sample, or `_LOST`."""
-        self._read += 1
-        is_last = self._read == len(self.ordinals)
-        try:
-            sample = self._one()
-            if is_last and self._samples is not None:
-                next(self._samples, None)  # a source may have something to say at the end of a shard
-        except Exception as error:
-            self.close()
-            self._run.guard.handle(error, "read", url=self._shard)
-            return _LOST
-        if is_last:
-            self.close()
-        return sample
-
-    def _one(self) -> Any:
-        ordinal = self.ordinals[self._read - 1]
-        if not self._alone:
-            try:
-                if self._samples is None:
-                    self._samples = self._begin(self.ordinals[self._read - 1 :])
-                return next(self._samples)
-            except Exception:
-                # What was read together fails together: which of them it is shows when each is read by itself.
-                self._alone = True
-                self.close()
-        with contextlib.closing(_iterator(self._source.read_at(self._shard, (ordinal,), self._fields))) as samples:
-            return next(samples)
-
-    def _begin(self, wanted: list[int]) -> Generator[Any]:
-        first, end = wanted[0], wanted[-1] + 1
-        if len(wanted) < min(_STREAMED, self._count) or wanted != list(range(first, end)):
-            return _iterator(self._source.read_at(self._shard, wanted, self._fields))
-        samples = self._source.read(self._shard, self._fields, first)
-        return _iterator(samples, None if end == self._count else len(wanted))
-
-    def close(self) -> None:
-        """Let go of the shard."""
-        if self._samples is not None:
-            self._samples.close()
-            self._samples = None
-
-
-def _iterator(samples: Iterator[Any], n: int | None = None) -> Generator[Any]:
-    """Yield the samples, or the first ``n``, and close what yields them in the end."""
-    try:
-        yield from itertools.islice(samples, n)
-    finally:
-        close = getattr(samples, "close", None)
-        if close is not None:
-            close()
 
 
 def _passes(positions: Positions, one_pass: int, total: int | None) -> Iterator[tuple[int, Positions]]:

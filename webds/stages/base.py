@@ -16,6 +16,7 @@ from typing_extensions import override
 from webds.abc import Decoder
 from webds.errors import EmptyDatasetError
 from webds.metrics import Meter
+from webds.observing import Observer
 from webds.order import EpochClock, Turn
 from webds.policy import Guard, Policy
 from webds.progress import Progress
@@ -99,6 +100,11 @@ class Run:
         """Tell the watchers."""
         for watcher in self.watchers:
             watcher()
+
+    @property
+    def observer(self) -> Observer:
+        """Who hears of what is opened for the run."""
+        return Observer(self.guard.retried, None if self.meter is None else self.meter.opened)
 
     @property
     def key(self) -> tuple[int, ...]:
