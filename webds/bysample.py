@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, final
 
 import attrs
@@ -13,7 +13,7 @@ import numpy as np
 from webds.abc import IndexedSource
 from webds.dealing import Dealing, Positions, Remainder, SampleOrder, Window
 from webds.errors import LengthError, SplitError
-from webds.picking import LOST, Picker
+from webds.picking import LOST, Part, Picker
 from webds.stages.base import EachStage, Fields, Item, Run, Stage
 from webds.stages.batch import Batch
 from webds.stages.flow import Repeat, Take
@@ -194,6 +194,17 @@ class BySample:
             raise LengthError("no end is known: repeat() was given no number of passes")
         return n
 
+    def parts(self, run: Run, fields: Fields, *, names_url: bool) -> Callable[[int], Part]:
+        """Return a function from the number of a shard to how it is read.
+
+        Args:
+            run: the iteration, or the pass of one.
+            fields: the fields that somebody will look at; None for all.
+            names_url: whether the samples are to have their shard's URL as a field.
+        """
+        source, shards, observer = self.source, self.source.shards(), run.observer
+        return lambda number: Part(source, shards[number], fields, run.guard, observer, names_url)
+
     def read(self, run: Run, fields: Fields, *, names_url: bool) -> Generator[Item]:
         """Yield the samples of one place, with their origins.
 
@@ -206,7 +217,7 @@ class BySample:
         start = 0 if run.start is None or resumed is None else run.start
         skipped = 0 if run.start is not None or resumed is None else resumed.read
         one_pass, dealing = self.dealing(run.place.world_size, start)
-        picker = Picker(self.source, fields)
+        picker = Picker(self.parts(run, fields, names_url=names_url), self.order.counts)
         number, order = -1, self.order.of_pass(run.key)
         progress.passes, progress.shard, progress.read = run.passes, 0, skipped
 
@@ -222,12 +233,10 @@ class BySample:
                             run.pass_over()
                         number, order = i, self.order.of_pass((*run.key, i))
                     for numbers, ordinals in order.located(inside):
-                        for origin, sample in picker.pick(numbers, ordinals, run):
+                        for item in picker.pick(numbers, ordinals):
                             progress.read += 1
-                            if names_url and isinstance(sample, dict):
-                                sample["__url__"] = origin[0]
-                            if sample is not LOST:
-                                yield origin, sample
+                            if item[1] is not LOST:
+                                yield item
                             if run.guard.stopped:
                                 return
         finally:

@@ -16,9 +16,11 @@ from webds.dealing import Remainder, Window
 from webds.errors import LengthError, SplitError
 from webds.metrics import FIRST_STAGE, SOURCE, Meter
 from webds.policy import Policy
+from webds.recalling import Recalling
 from webds.redaction import redact
 from webds.stages.base import EachStage, Fields, Item, Labels, Resolver, Run, Stage, Upstream, run_each
-from webds.stages.flow import Take
+from webds.stages.batch import Batch
+from webds.stages.flow import Repeat, Take
 from webds.stages.functions import name_of
 from webds.typing import Place
 
@@ -89,9 +91,7 @@ class Plan:
         for stage in reversed(stages):
             named.append(stage.labelled(labels))
             labels = stage.labels(labels)
-        named = [
-            attrs.evolve(stage, number=str(i)) if isinstance(stage, Take) else stage for i, stage in enumerate(named)
-        ]
+        named = [attrs.evolve(stage, number=str(i)) for i, stage in enumerate(named)]
         return attrs.evolve(self, stages=tuple(named), is_bound=True)
 
     @functools.cached_property
@@ -143,6 +143,8 @@ class Plan:
     def run(self, run: Run) -> Iterator[Item]:
         """Start one iteration and yield its items."""
         last = len(self.stages)
+        if run.resumed is not None:
+            run = attrs.evolve(run, recall=functools.partial(self._recalling.recall, run))
         return (self._upstream(last) if run.meter is None else self._measured(last, run.meter))(run)
 
     def values(self, run: Run) -> Iterator[Any]:
@@ -154,13 +156,41 @@ class Plan:
         return map(operator.itemgetter(1), self.run(run))
 
     @functools.cached_property
-    def held(self) -> int:
-        """The number of stages up to the last one that holds values back: behind it, progress is counted."""
-        return max((i for i, stage in enumerate(self.stages, 1) if stage.holds), default=0)
+    def replayed(self) -> int:
+        """The number of stages up to the last one that can only be gone on with by running all before it again.
+
+        Such a stage holds values back, and it or one before it cannot make those again by their origins.
+        """
+        recalled = next((i for i, stage in enumerate(self.stages) if not stage.recalls), len(self.stages))
+        return max((i for i, stage in enumerate(self.stages, 1) if stage.holds and i > recalled), default=0)
+
+    def is_elastic(self, world_size: int, workers: int) -> bool:
+        """Return whether what has been handed out at any time is the beginning of an order that all places share.
+
+        Then one number says how far an iteration is, and any number of ranks and workers can go on from there.
+        """
+        division = self.by_sample
+        if division is None or any(stage.holds for stage in self.stages):
+            return False
+        repeats = [
+            i for i, stage in enumerate(self.stages) if isinstance(stage, Repeat) and not self._is_passed_over(i)
+        ]
+        if len(repeats) > 1:
+            return False
+        if world_size == workers == 1:
+            return True
+        behind = self.stages[division.known + 1 :]
+        keeps = all(isinstance(stage, Repeat) or stage.length(1) == 1 for stage in behind)
+        is_whole = division.known == len(self.stages) or isinstance(self.stages[division.known], Batch)
+        return keeps and is_whole and self.policy.raises
+
+    @property
+    def _recalling(self) -> Recalling:
+        return Recalling(source=self.source, stages=self.stages, fields=self.fields, names_url=self.names_url)
 
     def _upstream(self, count: int) -> Upstream:
         """Return what starts an iteration of the source and the first ``count`` stages."""
-        if 0 < count == self.held:
+        if 0 < count == self.replayed:
             return functools.partial(_counted, self._uncounted(count))
         return self._uncounted(count)
 
@@ -191,7 +221,7 @@ class Plan:
         if isinstance(stage, EachStage) and stage.fuses:
             alone = [(stage, f"{stage.name} {count - 1}")]
             return lambda run: meter.timed(row, run_each(alone, before, run))
-        if count == self.held:
+        if count == self.replayed:
             return lambda run: meter.timed(row, _counted(functools.partial(stage.run, before), run))
         return lambda run: meter.timed(row, stage.run(before, run))
 
@@ -254,9 +284,40 @@ class Plan:
             rows += self.source.describe()
         rows += [(stage.name, stage.describe()) for stage in self.stages]
         rows.append(("on error", name_of(self.policy.handler) + self.policy.limits()))
+        rows += self._describe_ends()
+        rows.append(("resume", self._describe_resuming()))
         if self.measured:
             rows.append(("measure", "values and seconds of each stage, each in a loop of its own"))
         return "\n".join(f"{name:<10} {text}" for name, text in rows)
+
+    def _describe_ends(self) -> list[tuple[str, str]]:
+        """Say what may make the numbers of batches unequal that are to be equal."""
+        if self.by_sample is None or self.remainder == "uneven":
+            return []
+        reasons = [
+            f"{stage.name}({stage.describe()}) may make any number of values of those it gets"
+            for stage in self.stages
+            if not isinstance(stage, Batch | Repeat | Take) and stage.length(1) is None
+        ]
+        if not self.policy.raises or any(stage.policy is not None and not stage.policy.raises for stage in self.stages):
+            reasons.append("an error that is let pass leaves a sample out")
+        if not reasons:
+            return []
+        return [("unequal", f"ranks may end with unequal numbers of batches all the same: {'; '.join(reasons)}")]
+
+    def _describe_resuming(self) -> str:
+        if self.is_elastic(2, 2):
+            return "at any number of ranks and workers, with the next sample"
+        how = "at as many ranks and workers"
+        if self.replayed:
+            unknown = next(stage for stage in self.stages if not stage.recalls)
+            return (
+                f"{how}; what {unknown.name}({unknown.describe()}) holds back is not known, so that the pass is read "
+                "from its beginning, and what was handed out is left out"
+            )
+        if any(stage.holds for stage in self.stages):
+            return f"{how}, with the next sample; of those before, only what is held back is read again"
+        return f"{how}, with the next sample"
 
 
 def _counted(upstream: Upstream, run: Run) -> Iterator[Item]:

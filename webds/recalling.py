@@ -1,0 +1,173 @@
+"""Values that stages held back, made again: only their samples are read, and go through the stages once more."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, TypeAlias, final
+
+import attrs
+import numpy as np
+
+from webds.abc import IndexedSource, Source
+from webds.byshard import opened, reading
+from webds.errors import StateError
+from webds.observing import observing
+from webds.origins import PartOrigin
+from webds.picking import LOST, Part, Picker
+from webds.stages.base import DROP, Fields, Item, Recall, Run, Stage
+from webds.typing import Origin
+
+__all__ = ["Recalling"]
+
+_Sample: TypeAlias = tuple[str, int]
+"""Shard and ordinal."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Recalling:
+    """What is needed to make values of a plan again.
+
+    Attributes:
+        source: where the samples are.
+        stages: all stages of the plan.
+        fields: the fields that somebody will look at; None for all.
+        names_url: whether the samples are to have their shard's URL as a field.
+    """
+
+    source: Source[Any]
+    stages: tuple[Stage, ...]
+    fields: Fields
+    names_url: bool
+
+    def recall(self, run: Run, number: str, origins: Sequence[Origin]) -> list[Item]:
+        """Return the items that came to a stage, in their order, without those that an error policy now lets go.
+
+        Each shard is opened once, and read no further than to the last sample that is wanted.
+
+        Args:
+            run: the iteration.
+            number: of the stage.
+            origins: of the items.
+
+        Raises:
+            StateError: a shard has no such sample any more.
+        """
+        kept: dict[_Sample, Any] = {}
+        keys: dict[_Sample, object] = {}
+        again = self._through(int(number), kept, run)
+        needed = [_needed(origin) for origin in origins]
+        uses = Counter(sample for samples in needed for sample in samples)
+        waiting: defaultdict[_Sample, list[int]] = defaultdict(list)
+        missing = [len(set(samples)) for samples in needed]
+        for item, samples in enumerate(needed):
+            for sample in set(samples):
+                waiting[sample].append(item)
+        found: dict[int, Item] = {}
+        for at, sample in self._read(uses, run):
+            kept[at] = sample
+            keys[at] = sample.get("__key__") if isinstance(sample, dict) else None
+            for item in waiting[at]:
+                missing[item] -= 1
+                if missing[item] == 0:  # at once, so that no more samples are in memory than have to be
+                    value = again(origins[item])
+                    if value is not DROP:
+                        found[item] = _named(origins[item], keys), value
+                    uses.subtract(needed[item])
+                    for one in set(needed[item]):
+                        if uses[one] == 0:
+                            del kept[one]
+        return [found[item] for item in sorted(found)]
+
+    def _through(self, count: int, kept: dict[_Sample, Any], run: Run) -> Recall:
+        def begin(origin: Origin) -> Any:
+            sample = kept[origin[0], origin[1]]
+            return (
+                dict(sample) if isinstance(sample, dict) else sample
+            )  # stages may change it, and it may be used again
+
+        again: Recall = begin
+        for stage in self.stages[:count]:
+            again = stage.recalling(again, run.guard)
+        return again
+
+    def _read(self, wanted: Counter[_Sample], run: Run) -> Iterator[tuple[_Sample, Any]]:
+        """Yield samples by shard and ordinal; `DROP` in place of one that an error policy let go."""
+        of_shards: defaultdict[str, list[int]] = defaultdict(list)
+        for shard, ordinal in sorted(wanted):
+            of_shards[shard].append(ordinal)
+        read = self._pick if isinstance(self.source, IndexedSource) else self._stream
+        for (shard, ordinal), sample in read(of_shards, run):
+            if self.names_url and isinstance(sample, dict):
+                sample["__url__"] = shard
+            yield (shard, ordinal), sample
+
+    def _pick(self, of_shards: dict[str, list[int]], run: Run) -> Iterator[tuple[_Sample, Any]]:
+        source = self.source
+        assert isinstance(source, IndexedSource)
+        shards, observer = source.shards(), run.observer
+        numbers = {shard: number for number, shard in enumerate(shards)}
+
+        def part(number: int) -> Part:
+            return Part(source, shards[number], self.fields, run.guard, observer, self.names_url)
+
+        picker = Picker(part, np.asarray(source.counts(), np.int64))
+        for shard, ordinals in of_shards.items():
+            for (_, ordinal, _), sample in picker.pick([numbers[shard]] * len(ordinals), ordinals):
+                yield (shard, ordinal), DROP if sample is LOST else sample
+
+    def _stream(self, of_shards: dict[str, list[int]], run: Run) -> Iterator[tuple[_Sample, Any]]:
+        with reading(self.source, list(of_shards), run) as source:
+            for shard, ordinals in of_shards.items():
+                samples = self._of_stream(source, shard, ordinals, run)
+                yield from zip(((shard, ordinal) for ordinal in ordinals), samples, strict=True)
+
+    def _of_stream(self, source: Source[Any], shard: str, ordinals: Sequence[int], run: Run) -> Generator[Any]:
+        """Yield the samples of a shard at ordinals that ascend."""
+        on_error = None if run.guard.policy.raises else _known
+        samples: Iterator[Any] = iter(())
+        numbered = enumerate(samples)
+        try:
+            for done, wanted in enumerate(ordinals):
+                try:
+                    with observing(run.observer):
+                        if not done:
+                            samples = opened(source, shard, self.fields, wanted, on_error)
+                            numbered = enumerate(samples, wanted)
+                        sample = next((sample for ordinal, sample in numbered if ordinal == wanted), DROP)
+                except Exception as error:
+                    run.guard.handle(error, "read", url=shard)
+                    yield from [DROP] * (len(ordinals) - done)
+                    return
+                if sample is DROP:
+                    text = f"a stage held back sample {wanted} of this shard, which has no such sample any more"
+                    raise StateError(text, url=shard)
+                yield sample
+        finally:
+            close = getattr(samples, "close", None)
+            if close is not None:
+                close()
+
+
+def _known(error: Exception) -> bool:
+    """Let pass the error of a sample: it was dealt with when it was read for the first time."""
+    return True
+
+
+def _needed(origin: Origin) -> list[_Sample]:
+    """Return the samples that are needed to make a value again: all of a batch for one part of it."""
+    if isinstance(origin, PartOrigin):
+        return _needed(origin.whole)
+    if isinstance(origin[0], tuple):
+        return [sample for one in origin for sample in _needed(one)]
+    return [(origin[0], origin[1])]
+
+
+def _named(origin: Origin, keys: dict[_Sample, object]) -> Origin:
+    """Return the origin with the keys of its samples, which a state does not have."""
+    if isinstance(origin, PartOrigin):
+        return PartOrigin.of(_named(tuple(origin), keys), _named(origin.whole, keys), origin.part)
+    if isinstance(origin[0], tuple):
+        return tuple(_named(one, keys) for one in origin)
+    return (origin[0], origin[1], keys[origin[0], origin[1]])
