@@ -6,7 +6,7 @@ import base64
 import binascii
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, final
 
 from webds.errors import StateError
@@ -61,26 +61,31 @@ def pack_origins(origins: Sequence[Origin], shards: Mapping[str, int]) -> str:
     Raises:
         StateError: a shard that is not among these.
     """
-    wholes: dict[int, tuple[int, list[int]]] = {}
+    wholes: dict[int, int] = {}
+    packed_wholes: list[int] = []
 
-    def numbers(origin: Origin) -> Iterator[int]:
+    def pack(origin: Origin, into: list[int]) -> None:
         if isinstance(origin, PartOrigin):
             if id(origin.whole) not in wholes:
-                packed = list(numbers(origin.whole))
-                wholes[id(origin.whole)] = len(wholes), packed
-            yield from (_PART, origin.part, wholes[id(origin.whole)][0])
+                packed: list[int] = []
+                pack(origin.whole, packed)  # which may have others in it, and these come first
+                packed_wholes.extend(packed)
+                wholes[id(origin.whole)] = len(wholes)
+            into += (_PART, origin.part, wholes[id(origin.whole)])
         elif isinstance(origin[0], tuple):
-            yield from (_BATCH, len(origin))
+            into += (_BATCH, len(origin))
             for one in origin:
-                yield from numbers(one)
-        elif origin[0] in shards:
-            yield from (shards[origin[0]], origin[1])
+                pack(one, into)
+        elif (number := shards.get(origin[0])) is not None:
+            into += (number, origin[1])
         else:
             raise StateError("a sample that is held back is of no shard that the dataset has now", url=origin[0])
 
-    packed = [number for origin in origins for number in numbers(origin)]
-    packed = [len(wholes), *(number for _, whole in wholes.values() for number in whole), *packed]
-    return base64.b64encode(zlib.compress(struct.pack(f"<{len(packed)}i", *packed))).decode()
+    numbers: list[int] = []
+    for origin in origins:
+        pack(origin, numbers)
+    numbers = [len(wholes), *packed_wholes, *numbers]
+    return base64.b64encode(zlib.compress(struct.pack(f"<{len(numbers)}i", *numbers))).decode()
 
 
 def unpack_origins(text: str, shards: Sequence[str]) -> list[Origin]:
