@@ -5,6 +5,10 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
+import os
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -134,6 +138,18 @@ def test_19_the_stateful_data_loader_of_torchdata(kind: str, workers: int, tar: 
     resumed.load_state_dict(state)
     assert list(resumed) == epochs[0][3:]
     assert list(resumed) == epochs[1]
+
+
+def test_19_lightning_keeps_the_state_in_its_checkpoints(tar: webds.DatasetBuilder[Any], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lightning_fit", str(tmp_path / "checkpoint")]
+    fits = subprocess.run(
+        [*command, *tar.plan.source.shards()], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE, check=True, timeout=300,
+    )  # fmt: skip
+    for whole, before, after in json.loads(fits.stdout):
+        assert len(whole) == 27
+        assert before + after == whole
+        assert Counter(itertools.chain(*whole)) == {f"key{i:05d}": 3 for i in range(35)}
 
 
 def test_19_killed_and_gone_on_with_on_other_ranks_every_key_is_accounted_for(
