@@ -224,7 +224,10 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
     def _divided(self, plan: Plan, place: Place) -> Plan:
         """Return ``plan`` with what divides it here: an explicit subset is one of shards."""
         remainder = plan.remainder if self._selection.subset is None else None
-        return attrs.evolve(plan, splitter=self._splitter(place), remainder=remainder)
+        splitter = self._splitter(place)
+        if splitter is plan.splitter and remainder == plan.remainder:
+            return plan  # which may have found out things already
+        return attrs.evolve(plan, splitter=splitter, remainder=remainder)
 
     # The older fluent methods. Each returns another dataset and leaves this one as it is.
 

@@ -92,7 +92,9 @@ class Loader(torch.utils.data.DataLoader[ValueT_co], Generic[ValueT_co]):
     def state_dict(self) -> dict[str, Any]:
         """Return where the iteration that was started last is, as `Dataset.state_dict` does.
 
-        It counts the values that were handed out here, and not those that workers have made ahead.
+        It counts the values that were handed out here, and not those that workers have made ahead. Lightning keeps it
+        in its checkpoints; of a loader without a length it fetches one value ahead, which is then counted too, so that
+        a checkpoint in the middle of an epoch wants an indexed source.
         """
         return self._dataset().state_dict() if self._following is None else self._following.state()
 

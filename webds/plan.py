@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import operator
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, final, runtime_checkable
+from typing import Any, Final, Protocol, final, runtime_checkable
 
 import attrs
 
@@ -24,7 +26,15 @@ from webds.stages.flow import Repeat, Take
 from webds.stages.functions import name_of
 from webds.typing import Place
 
-__all__ = ["DescribedSource", "Plan"]
+__all__ = ["DescribedSource", "Plan", "digest_of"]
+
+_MAY_HIDE: Final = re.compile(r"[?@=\s]|:(?!//)")
+"""Without any of these, a URL has no secret in it."""
+
+
+def digest_of(data: bytes) -> str:
+    """Return a few characters that tell ``data`` from other data."""
+    return hashlib.blake2b(data, digest_size=4).hexdigest()
 
 
 @runtime_checkable
@@ -134,6 +144,13 @@ class Plan:
             source=self.source, stages=self.stages, remainder=self.remainder, shard_seed=self.shard_seed,
             window=self.window,
         )  # fmt: skip
+
+    @functools.cached_property
+    def shards_told(self) -> str:
+        """How many shards there are, and what tells their names from others, with no regard to secrets in them."""
+        shards = self.source.shards()
+        told = (redact(shard) if _MAY_HIDE.search(shard) else shard for shard in shards)
+        return f"{len(shards)} {digest_of(chr(10).join(told).encode('utf-8', 'surrogateescape'))}"
 
     @functools.cached_property
     def by_shard(self) -> ByShard:

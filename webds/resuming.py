@@ -8,18 +8,18 @@ number of ranks and workers. Elsewhere a state has the progress of each worker, 
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, final
 
 import attrs
 import torch.utils.data
 
+from webds.abc import Splitter
 from webds.errors import StateError
 from webds.order import EpochClock, Turn
-from webds.plan import Plan
+from webds.plan import Plan, digest_of
 from webds.progress import Changes, Progress
-from webds.redaction import redact
+from webds.splitters import FunctionSplitter
 from webds.stages.base import Run, Stage
 from webds.stages.batch import Batch
 from webds.stages.functions import name_of
@@ -154,21 +154,30 @@ def _text(stage: Stage) -> str:
 
 def _digest(parts: Sequence[object]) -> str:
     text = "\n".join(map(str, parts))
-    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
+    return digest_of(text.encode("utf-8", "surrogateescape"))
+
+
+def _of_splitter(splitter: Splitter) -> str:
+    """Return the name of a splitter, with the numbers that it has been given."""
+    if isinstance(splitter, FunctionSplitter):
+        return name_of(splitter.function)
+    name = type(splitter).__name__
+    fields = attrs.asdict(splitter, recurse=False) if attrs.has(type(splitter)) else {}
+    given = [f"{field}={value}" for field, value in fields.items() if isinstance(value, int | str)]
+    return f"{name}({', '.join(given)})" if given else name
 
 
 def fingerprint(plan: Plan) -> dict[str, Any]:
     """Return what a state has to fit: all that decides which samples come, and in which order."""
-    shards = plan.source.shards()
     found: dict[str, Any] = {
-        "shards": f"{len(shards)} {_digest([redact(shard) for shard in shards])}",
+        "shards": plan.shards_told,
         "shard_seed": plan.shard_seed,
-        "split": name_of(plan.splitter) if plan.by_sample is None else "by sample",  # type: ignore[arg-type]
+        "split": _of_splitter(plan.splitter) if plan.by_sample is None else "by sample",
         "stages": [_text(stage) for stage in plan.stages],
     }
     if plan.by_sample is not None:
         counts = plan.by_sample.order.counts
-        found["samples"] = f"{int(counts.sum())} {_digest(counts.tolist())}"
+        found["samples"] = f"{int(counts.sum())} {digest_of(counts.astype('<i8').tobytes())}"
         found["remainder"] = plan.by_sample.remainder
         found["window"] = None if plan.window is None else [plan.window.shards, plan.window.seed]
     return found

@@ -109,6 +109,18 @@ def test_19_a_loader_of_another_number_of_workers_goes_on(tar: webds.DatasetBuil
     assert found + list(dataset) == whole
 
 
+def test_19_a_state_that_does_not_fit_is_refused_with_the_difference(tar: webds.DatasetBuilder[Any]) -> None:
+    state = tar.shuffle(9, seed=3).build().state_dict()
+    for other, difference in (
+        (tar.shuffle(9, seed=4), "shard_seed was 3, and is 4"),
+        (tar.shuffle(9, seed=3).take(4), "stages was .* and is"),
+        (webds.DatasetBuilder(list(tar.plan.source.shards())[1:]).shuffle(9, seed=3), "shards was '5 .*, and is '4 "),
+    ):
+        for target in (other.build(), other.loader(num_workers=2)):
+            with pytest.raises(StateError, match=difference):
+                target.load_state_dict(state)
+
+
 def test_19_the_dataset_refuses_what_its_workers_know(tar: webds.DatasetBuilder[Any]) -> None:
     import torch.utils.data
 
