@@ -224,6 +224,8 @@ class BySample:
         def count() -> int:
             return progress.read - skipped
 
+        if run.guard.stopped:  # by an error of what was held back: that is all that comes
+            return
         run.guard.begin_reading(count)
         try:
             for positions in dealing.positions(self._turned(run), skipped):

@@ -119,6 +119,8 @@ class ByShard:
         resumed = run.resumes_here
         run.progress.passes, run.progress.shard = run.passes, 0 if resumed is None else resumed.shard
         run.progress.read = 0 if resumed is None else resumed.read
+        if run.guard.stopped:  # by an error of what was held back: that is all that comes
+            return
         shards = shards[run.progress.shard :]
         with reading(self.source, shards, run) as source:
             yield from attrs.evolve(self, source=source)._read_in_turn(shards, run, locate)  # noqa: SLF001  # its own

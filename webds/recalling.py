@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, TypeAlias, final
@@ -82,10 +83,8 @@ class Recalling:
 
     def _through(self, count: int, kept: dict[_Sample, Any], run: Run) -> Recall:
         def begin(origin: Origin) -> Any:
-            sample = kept[origin[0], origin[1]]
-            return (
-                dict(sample) if isinstance(sample, dict) else sample
-            )  # stages may change it, and it may be used again
+            # A copy, since stages may change a sample, and it may be wanted for something else too.
+            return copy.copy(kept[origin[0], origin[1]])
 
         again: Recall = begin
         for stage in self.stages[:count]:
@@ -93,15 +92,11 @@ class Recalling:
         return again
 
     def _read(self, wanted: Counter[_Sample], run: Run) -> Iterator[tuple[_Sample, Any]]:
-        """Yield samples by shard and ordinal; `DROP` in place of one that an error policy let go."""
+        """Return samples by shard and ordinal; `DROP` in place of one that an error policy let go."""
         of_shards: defaultdict[str, list[int]] = defaultdict(list)
         for shard, ordinal in sorted(wanted):
             of_shards[shard].append(ordinal)
-        read = self._pick if isinstance(self.source, IndexedSource) else self._stream
-        for (shard, ordinal), sample in read(of_shards, run):
-            if self.names_url and isinstance(sample, dict):
-                sample["__url__"] = shard
-            yield (shard, ordinal), sample
+        return (self._pick if isinstance(self.source, IndexedSource) else self._stream)(of_shards, run)
 
     def _pick(self, of_shards: dict[str, list[int]], run: Run) -> Iterator[tuple[_Sample, Any]]:
         source = self.source
@@ -143,6 +138,8 @@ class Recalling:
                 if sample is DROP:
                     text = f"a stage held back sample {wanted} of this shard, which has no such sample any more"
                     raise StateError(text, url=shard)
+                if self.names_url and isinstance(sample, dict):
+                    sample["__url__"] = shard
                 yield sample
         finally:
             close = getattr(samples, "close", None)

@@ -161,10 +161,10 @@ def _of_splitter(splitter: Splitter) -> str:
     """Return the name of a splitter, with the numbers that it has been given."""
     if isinstance(splitter, FunctionSplitter):
         return name_of(splitter.function)
-    name = type(splitter).__name__
-    fields = attrs.asdict(splitter, recurse=False) if attrs.has(type(splitter)) else {}
-    given = [f"{field}={value}" for field, value in fields.items() if isinstance(value, int | str)]
-    return f"{name}({', '.join(given)})" if given else name
+    kind: type[Any] = type(splitter)
+    values = {field.name: getattr(splitter, field.name) for field in (attrs.fields(kind) if attrs.has(kind) else ())}
+    given = [f"{name}={value}" for name, value in values.items() if isinstance(value, int | str)]
+    return f"{kind.__name__}({', '.join(given)})" if given else kind.__name__
 
 
 def fingerprint(plan: Plan) -> dict[str, Any]:

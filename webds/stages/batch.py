@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import Any, ClassVar, final
 
 import attrs
@@ -44,7 +43,7 @@ class Batch(Stage):
         guard = run.guard.using(self.policy)
         due: list[None] = []
         items = upstream(run.watched_by(lambda: due.append(None)))
-        while chunk := list(islice(items, self.n)):
+        while chunk := list(itertools.islice(items, self.n)):
             if len(chunk) < self.n and not self.partial:
                 return
             origins = tuple(origin for origin, _ in chunk)
@@ -132,11 +131,12 @@ class Unbatch(Stage):
                     return
                 continue
             held = run.progress.held[self.number] = Held([(origin, None)])
-            for held.left, sample in enumerate(samples, 1):
+            for part, sample in enumerate(samples):
+                held.left = part + 1
                 if held.left == len(samples):
                     run.progress.held[self.number] = Held()
-                if held.left > before:
-                    yield _part(origin, samples, held.left - 1), sample
+                if part >= before:
+                    yield _part(origin, samples, part), sample
             before = 0
 
     @override
