@@ -118,8 +118,9 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
         Where samples are dealt out one by one (see `DatasetBuilder.split`) and no stage holds values back or drops
         some, a state is one number, and can be loaded for any number of ranks and workers. Otherwise it is for as many
         as there were. Of what a shuffle buffer or `unbatch` holds back, it has shard and number of each sample, some
-        bytes for each, and only these are read again. What `pipe` holds back is not known, so that the pass is read
-        from its beginning. `explain` says which of these it is.
+        bytes for each: only these are read again, and go through the stages before once more, where what is random
+        draws anew. What `pipe` holds back is not known, so that the pass is read from its beginning. `explain` says
+        which of these it is.
 
         Raises:
             StateError: DataLoader workers iterated, so that this process does not know how far they are: use

@@ -83,8 +83,9 @@ class Recalling:
 
     def _through(self, count: int, kept: dict[_Sample, Any], run: Run) -> Recall:
         def begin(origin: Origin) -> Any:
+            sample = kept[origin[0], origin[1]]
             # A copy, since stages may change a sample, and it may be wanted for something else too.
-            return copy.copy(kept[origin[0], origin[1]])
+            return copy.copy(sample) if isinstance(sample, dict) else sample
 
         again: Recall = begin
         for stage in self.stages[:count]:

@@ -55,7 +55,8 @@ class Rank(Iterator[V]):
         place = Place(rank, world_size, 0, max(workers, 1))
         resume = None if state is None else parse_state(state, self._plan)
         begins = Beginning(epoch) if resume is None else resume.beginning(place)
-        self._epoch, self._place, self._marks, self._next = begins.epoch, place, {}, begins.following
+        self._epoch, self._place, self._next = begins.epoch, place, begins.following
+        self._marks: dict[int, Mark] = {}
         self._begins = begins.marks
         self._alive: list[tuple[Iterator[Any], Run]] = []
         for worker in range(max(workers, 1)):
