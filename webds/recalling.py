@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, TypeAlias, final
 
 import attrs
-import numpy as np
 
 from webds.abc import IndexedSource, Source
 from webds.byshard import opened, reading
 from webds.errors import StateError
 from webds.observing import observing
 from webds.origins import PartOrigin
-from webds.picking import LOST, Part, Picker
 from webds.stages.base import DROP, Fields, Item, Recall, Run, Stage
 from webds.typing import Origin
 
@@ -93,44 +92,24 @@ class Recalling:
         return again
 
     def _read(self, wanted: Counter[_Sample], run: Run) -> Iterator[tuple[_Sample, Any]]:
-        """Return samples by shard and ordinal; `DROP` in place of one that an error policy let go."""
+        """Yield samples by shard and ordinal; `DROP` in place of one that an error policy let go."""
         of_shards: defaultdict[str, list[int]] = defaultdict(list)
         for shard, ordinal in sorted(wanted):
             of_shards[shard].append(ordinal)
-        return (self._pick if isinstance(self.source, IndexedSource) else self._stream)(of_shards, run)
-
-    def _pick(self, of_shards: dict[str, list[int]], run: Run) -> Iterator[tuple[_Sample, Any]]:
-        source = self.source
-        assert isinstance(source, IndexedSource)
-        shards, observer = source.shards(), run.observer
-        numbers = {shard: number for number, shard in enumerate(shards)}
-
-        def part(number: int) -> Part:
-            return Part(source, shards[number], self.fields, run.guard, observer, self.names_url)
-
-        picker = Picker(part, np.asarray(source.counts(), np.int64))
-        for shard, ordinals in of_shards.items():
-            for (_, ordinal, _), sample in picker.pick([numbers[shard]] * len(ordinals), ordinals):
-                yield (shard, ordinal), DROP if sample is LOST else sample
-
-    def _stream(self, of_shards: dict[str, list[int]], run: Run) -> Iterator[tuple[_Sample, Any]]:
         with reading(self.source, list(of_shards), run) as source:
             for shard, ordinals in of_shards.items():
-                samples = self._of_stream(source, shard, ordinals, run)
+                samples = self._of_shard(source, shard, ordinals, run)
                 yield from zip(((shard, ordinal) for ordinal in ordinals), samples, strict=True)
 
-    def _of_stream(self, source: Source[Any], shard: str, ordinals: Sequence[int], run: Run) -> Generator[Any]:
+    def _of_shard(self, source: Source[Any], shard: str, ordinals: Sequence[int], run: Run) -> Generator[Any]:
         """Yield the samples of a shard at ordinals that ascend."""
-        on_error = None if run.guard.policy.raises else _known
-        samples: Iterator[Any] = iter(())
-        numbered = enumerate(samples)
+        begun: tuple[Iterator[int], Iterator[Any]] | None = None
         try:
             for done, wanted in enumerate(ordinals):
                 try:
                     with observing(run.observer):
-                        if not done:
-                            samples = opened(source, shard, self.fields, wanted, on_error)
-                            numbered = enumerate(samples, wanted)
+                        begun = begun or self._begin(source, shard, ordinals, run)
+                        numbered = zip(*begun, strict=False)
                         sample = next((sample for ordinal, sample in numbered if ordinal == wanted), DROP)
                 except Exception as error:
                     run.guard.handle(error, "read", url=shard)
@@ -143,9 +122,18 @@ class Recalling:
                     sample["__url__"] = shard
                 yield sample
         finally:
-            close = getattr(samples, "close", None)
+            close = None if begun is None else getattr(begun[1], "close", None)
             if close is not None:
                 close()
+
+    def _begin(
+        self, source: Source[Any], shard: str, ordinals: Sequence[int], run: Run
+    ) -> tuple[Iterator[int], Iterator[Any]]:
+        """Begin to read a shard; return the ordinals of the samples that come, and these."""
+        if isinstance(source, IndexedSource):
+            return iter(ordinals), iter(source.read_at(shard, ordinals, self.fields))
+        on_error = None if run.guard.policy.raises else _known
+        return itertools.count(ordinals[0]), opened(source, shard, self.fields, ordinals[0], on_error)
 
 
 def _known(error: Exception) -> bool:
