@@ -16,13 +16,14 @@ from shards import numbered_shards
 from typing_extensions import override
 
 import webds
+from webds.abc import Opener
 from webds.errors import OpenError, StateError
 
 Chain: TypeAlias = Callable[[webds.DatasetBuilder[Any]], webds.DatasetBuilder[Any]]
 
 
 @attrs.frozen
-class _Counting(webds.abc.Opener):
+class _Counting(Opener):
     """Opens files, and counts how often each is opened."""
 
     opened: Counter[str] = attrs.field(factory=Counter[str])
