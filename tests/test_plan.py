@@ -269,8 +269,9 @@ def test_explain_says_what_is_read_by_whom_and_what_becomes_of_it() -> None:
     assert lines[2].split(maxsplit=1) == ["read", "cls; other fields are passed over"]
     assert lines[3].startswith("select")
     assert lines[4].startswith("batch")
-    assert "ignore_and_continue" in lines[-1]
-    assert "7" in lines[-1]
+    assert "ignore_and_continue" in lines[5]
+    assert lines[6].startswith("resume")
+    assert "7" in lines[5]
     plain = Plan(source=MemorySource([]), splitter=Everything()).explain()
     assert "as listed" in plain
     assert "nothing by Everything" in plain
