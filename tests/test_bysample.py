@@ -114,6 +114,20 @@ def test_what_drops_values_promises_no_equal_parts() -> None:
     assert sorted(itertools.chain(*itertools.chain(*ranks))) == [1, 3, 5, 7, 9]
 
 
+@pytest.mark.parametrize(("chain", "reason"), [
+    (lambda b: b.batch(2).pipe(iter), "pipe(iter"),
+    (lambda b: b.batch(2).unbatch(), "unbatch("),
+    (lambda b: b.on_error("skip").batch(2), "leaves a sample out"),
+    (lambda b: b.shuffle(3).map(str).take(9).batch(2), None),
+])  # fmt: skip
+def test_explain_says_what_may_make_equal_parts_unequal(chain: Any, reason: str | None) -> None:
+    for remainder in ("drop", "pad"):
+        text = chain(_numbers([5, 5]).split(remainder=remainder)).explain()
+        assert ("unequal numbers" in text) == (reason is not None)
+        assert reason is None or reason in text
+    assert "unequal numbers" not in chain(_numbers([5, 5]).split(remainder="uneven")).explain()
+
+
 def test_a_buffer_behind_keeps_the_parts() -> None:
     builder = _numbers([9, 2, 20]).shuffle(5).split(remainder="pad").repeat(2).batch(4, collate=list)
     ranks = of_ranks(builder, 2, 2)

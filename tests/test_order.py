@@ -68,6 +68,12 @@ def test_a_permutation_is_uniform() -> None:
     assert all(150 < count < 250 for count in counts.values())  # 200 expected, 13 standard deviation; never changes
 
 
+@given(skip=st.integers(0, 3000))
+def test_draws_can_be_left_out(skip: int) -> None:
+    first = list(itertools.islice(draws(3, (1, 2), "x"), skip + 5))
+    assert list(itertools.islice(draws(3, (1, 2), "x", skip), 5)) == first[skip:]
+
+
 def test_draws_go_on_beyond_a_block_and_fill_the_range() -> None:
     many = list(itertools.islice(draws(0, (0,), "samples"), 5000))
     assert len(set(many)) == 5000

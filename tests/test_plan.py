@@ -107,11 +107,11 @@ def test_the_url_is_there_for_whoever_names_it() -> None:
 def test_shards_are_permuted_anew_each_epoch_and_pass_and_then_split() -> None:
     source = MemorySource({f"s{i}": [i] for i in range(12)})
     plan = Plan(source=source, splitter=SplitByNodeAndWorker(), shard_seed=5)
-    orders = {key: tuple(plan.shards(key, Place())) for key in [(0,), (1,), (0, 0), (0, 1)]}
+    orders = {key: tuple(plan.by_shard.shards(key, Place())) for key in [(0,), (1,), (0, 0), (0, 1)]}
     assert len(set(orders.values())) == 4
     assert all(sorted(order) == sorted(source.shards()) for order in orders.values())
     places = [Place(rank, 2, worker, 3) for rank in range(2) for worker in range(3)]
-    parts = [plan.shards((0,), place) for place in places]
+    parts = [plan.by_shard.shards((0,), place) for place in places]
     assert sorted(shard for part in parts for shard in part) == sorted(source.shards())
     assert all([shard for shard in orders[0,] if shard in part] == list(part) for part in parts)
 
@@ -269,8 +269,9 @@ def test_explain_says_what_is_read_by_whom_and_what_becomes_of_it() -> None:
     assert lines[2].split(maxsplit=1) == ["read", "cls; other fields are passed over"]
     assert lines[3].startswith("select")
     assert lines[4].startswith("batch")
-    assert "ignore_and_continue" in lines[-1]
-    assert "7" in lines[-1]
+    assert "ignore_and_continue" in lines[5]
+    assert lines[6].startswith("resume")
+    assert "7" in lines[5]
     plain = Plan(source=MemorySource([]), splitter=Everything()).explain()
     assert "as listed" in plain
     assert "nothing by Everything" in plain

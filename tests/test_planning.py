@@ -202,7 +202,7 @@ def test_shards_that_are_divided(counts: list[int], world_size: int, workers: in
     assert plan.delivered == tuple(sum(map(len, rank)) for rank in found)
     assert (plan.dropped, plan.padded, plan.shards_open) == (0, 0, 1)
     held = [{s for worker in range(max(1, workers))
-             for s in builder.plan.shards((epoch,), Place(rank, world_size, worker, max(1, workers)))}
+             for s in builder.plan.by_shard.shards((epoch,), Place(rank, world_size, worker, max(1, workers)))}
             for rank in range(world_size)]  # fmt: skip
     names = list(source.shards())
     assert plan.bytes_per_node == tuple(sum(source.sizes[names.index(s)] for s in node) for node in held)

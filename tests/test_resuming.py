@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from in_workers import is_odd, label
+from in_workers import has_even_hash, is_odd, label, pairs_of
 from places import Rank, of_ranks, steps
 from shards import numbered_shards
 
 import webds
 from webds.dealing import REMAINDERS, Remainder
 from webds.errors import StateError
+from webds.typing import Place
 
 Chain: TypeAlias = Callable[[webds.DatasetBuilder[Any]], webds.DatasetBuilder[Any]]
 
@@ -89,18 +90,27 @@ STREAMED: dict[str, Chain] = {
     "repeat, take": lambda b: b.repeat().take(50).shuffle(5).filter(is_odd).take(20),
     "unbatch": lambda b: b.batch(4, collate=list).unbatch().batch(3, collate=list),
     "pipe": lambda b: b.pipe(lambda values: (value for value in values if value % 3)).take(9),
+    "batch, shuffle": lambda b: b.batch(2, collate=list).shuffle(4),
+    "batch, repeat, shuffle": lambda b: b.batch(3, collate=list).repeat(2).shuffle(6).map(tuple),
+    "unbatch, shuffle": lambda b: b.batch(4, collate=list).unbatch().filter(is_odd).shuffle(5).batch(2, collate=list),
+    "unbatch twice": lambda b: (
+        b.shuffle(4).batch(2, collate=list).batch(2, collate=list).unbatch().unbatch().shuffle(9)
+    ),
+    "shuffles": lambda b: b.shuffle(6).filter(is_odd).shuffle(5, initial=2).repeat(2).shuffle(3),
+    "ramping up": lambda b: b.shuffle(20, initial=2),
+    "bytes": lambda b: b.map(str).shuffle(9, max_bytes=400).map(len),
+    "shuffle, pipe": lambda b: b.shuffle(5).pipe(pairs_of).shuffle(4).map(tuple),
     "everything": lambda b: b.shuffle(5).filter(is_odd).batch(2, collate=list).repeat(3).take(11),
 }
 
 
-@pytest.mark.parametrize("workers", [0, 2, 3])
-@pytest.mark.parametrize("indexed", [False, True])
+@pytest.mark.parametrize(("indexed", "workers"), [(False, 0), (False, 2), (True, 0), (True, 3)])
 @pytest.mark.parametrize("kind", STREAMED)
 def test_at_the_same_places_the_rest_is_identical(kind: str, indexed: bool, workers: int, tmp_path: Path) -> None:
     tar = webds.DatasetBuilder(numbered_shards(tmp_path, shards=4, samples=7))
     builder = STREAMED[kind]((tar.indexed() if indexed else tar).map(label))
     whole = list(Rank(builder, workers=workers, epoch=3))
-    for stop in range(len(whole) + 1):
+    for stop in {0, 1, 2, *range(3, len(whole), 4 if workers else 2), len(whole)}:
         rank = Rank(builder, workers=workers, epoch=3)
         assert list(itertools.islice(rank, stop)) == whole[:stop]
         again = Rank(builder, workers=workers, state=rank.state())
@@ -109,10 +119,49 @@ def test_at_the_same_places_the_rest_is_identical(kind: str, indexed: bool, work
         assert list(Rank(builder, workers=workers, state=again.state())) == whole[stop + 2 :]
 
 
-def test_decoding_in_threads_does_not_run_ahead_of_the_state(tmp_path: Path) -> None:
-    builder = webds.DatasetBuilder(numbered_shards(tmp_path, shards=3)).decode(threads=2).map(label).repeat(2)
+_LINKS: list[st.SearchStrategy[Chain]] = [
+    st.builds(lambda n, initial: lambda b: b.shuffle(n, seed=n, initial=initial), st.integers(1, 12),
+              st.none() | st.integers(1, 4)),
+    st.builds(lambda n: lambda b: b.batch(n, collate=list), st.integers(1, 4)),
+    st.builds(lambda n: lambda b: b.repeat(n), st.integers(1, 3)),
+    st.builds(lambda n: lambda b: b.take(n), st.integers(0, 40)),
+    st.just(lambda b: b.filter(has_even_hash)),
+    st.just(lambda b: b.map(lambda value: [value]).unbatch()),
+    st.just(lambda b: b.batch(3, collate=list).unbatch()),
+]  # fmt: skip
+
+
+@given(
+    counts=st.lists(st.integers(0, 9), min_size=1, max_size=4), links=st.lists(st.one_of(_LINKS), max_size=5),
+    by_sample=st.booleans(), workers=st.sampled_from((0, 2)), stops=st.tuples(st.integers(0, 40), st.integers(0, 9)),
+)  # fmt: skip
+def test_any_chain_goes_on_where_it_was(
+    counts: list[int], links: list[Chain], by_sample: bool, workers: int, stops: tuple[int, int]
+) -> None:
+    builder: webds.DatasetBuilder[Any] = _numbers(counts)
+    if not by_sample:
+        builder = builder.split(webds.SplitByWorker())
+    for link in links:
+        builder = link(builder)
+    whole = list(itertools.islice(Rank(builder, workers=workers), 200))
+    found: list[Any] = []
+    state = None
+    for stop in (*stops, 200):
+        rank = Rank(builder, workers=workers, state=state)
+        found += itertools.islice(rank, stop)
+        state = rank.state()
+    assert found[:200] == whole
+
+
+@pytest.mark.parametrize("chain", [
+    lambda b: b.decode(threads=2).map(label).repeat(2),
+    lambda b: b.shuffle(4).decode(threads=2).map(label).repeat(2).shuffle(3),
+    lambda b: b.repeat(2).decode(threads=3).shuffle(7).map(label).batch(2, collate=list),
+])  # fmt: skip
+def test_decoding_in_threads_does_not_run_ahead_of_the_state(chain: Chain, tmp_path: Path) -> None:
+    builder = chain(webds.DatasetBuilder(numbered_shards(tmp_path, shards=3)))
     whole = list(builder.build())
-    for stop in (0, 1, 4, 15, 17, 29, 30):
+    for stop in {0, 1, 4, 13, len(whole) - 1, len(whole)}:
         dataset = builder.build()
         assert list(itertools.islice(dataset, stop)) == whole[:stop]
         resumed = builder.build()
@@ -158,6 +207,39 @@ def test_a_state_that_does_not_fit_is_refused_with_the_difference(change: Chain,
     state = _numbers([3, 4]).shuffle(0, seed=1).build().state_dict()
     with pytest.raises(StateError, match=named):
         change(_numbers([3, 4]).shuffle(0, seed=1)).build().load_state_dict(state)
+
+
+def _all_of_them(shards: Sequence[str], place: Place) -> Sequence[str]:
+    return shards
+
+
+def _those_of_the_rank(shards: Sequence[str], place: Place) -> Sequence[str]:
+    return shards[place.rank :: place.world_size]
+
+
+@pytest.mark.parametrize(("there", "here", "named"), [
+    (webds.SplitExplicit(0, 2), webds.SplitExplicit(1, 2), r"SplitExplicit\(index=0, total=2\).*index=1"),
+    (_all_of_them, _those_of_the_rank, "'_all_of_them', and is '_those_of_the_rank'"),
+])  # fmt: skip
+def test_a_state_of_another_part_is_refused(there: Any, here: Any, named: str) -> None:
+    state = _numbers([3, 4]).split(there).build().state_dict()
+    _numbers([3, 4]).split(there).build().load_state_dict(state)
+    with pytest.raises(StateError, match=named):
+        _numbers([3, 4]).split(here).build().load_state_dict(state)
+
+
+def test_the_same_shards_with_other_secrets_are_the_same() -> None:
+    builders = [webds.DatasetBuilder([f"https://x/a.tar?sig={secret}", "https://x/b.tar"]) for secret in "ab"]
+    builders[1].build().load_state_dict(builders[0].build().state_dict())
+
+
+def test_a_damaged_state_is_refused() -> None:
+    dataset = _numbers([9]).shuffle(5).build()
+    next(iter(dataset))
+    state = dataset.state_dict()
+    state["workers"]["0"]["held"]["0"]["items"] = "AAAA"
+    with pytest.raises(StateError, match="damaged"):
+        _numbers([9]).shuffle(5).build().load_state_dict(state)
 
 
 def test_other_shards_other_places_and_what_is_no_state_are_refused(tmp_path: Path) -> None:

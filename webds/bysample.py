@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, final
 
 import attrs
@@ -14,8 +14,7 @@ from webds.abc import IndexedSource
 from webds.dealing import Dealing, Positions, Remainder, SampleOrder, Share, Window
 from webds.displacement import of_both, of_windows
 from webds.errors import LengthError, SplitError
-from webds.observing import Observer
-from webds.picking import LOST, Picker
+from webds.picking import LOST, Part, Picker
 from webds.stages.base import EachStage, Fields, Item, Run, Stage
 from webds.stages.batch import Batch
 from webds.stages.flow import Repeat, Take
@@ -272,13 +271,23 @@ class BySample:
             raise LengthError("no end is known: repeat() was given no number of passes")
         return n
 
-    def read(self, run: Run, fields: Fields, observer: Observer, *, names_url: bool) -> Generator[Item]:
+    def parts(self, run: Run, fields: Fields, *, names_url: bool) -> Callable[[int], Part]:
+        """Return a function from the number of a shard to how it is read.
+
+        Args:
+            run: the iteration, or the pass of one.
+            fields: the fields that somebody will look at; None for all.
+            names_url: whether the samples are to have their shard's URL as a field.
+        """
+        source, shards, observer = self.source, self.source.shards(), run.observer
+        return lambda number: Part(source, shards[number], fields, run.guard, observer, names_url)
+
+    def read(self, run: Run, fields: Fields, *, names_url: bool) -> Generator[Item]:
         """Yield the samples of one place, with their origins.
 
         Args:
             run: the iteration, or the pass of one.
             fields: the fields that somebody will look at; None for all.
-            observer: hears of what is opened.
             names_url: whether the samples are to have their shard's URL as a field.
         """
         resumed, progress = run.resumes_here, run.progress
@@ -290,14 +299,15 @@ class BySample:
         progress.passes, progress.shard, progress.read = run.passes, 0, skipped
         place = self.on_node(self._turned(run))
         is_alone = place.world_size == place.num_workers == 1
-        picker = Picker(
-            self.source, self.order.counts.tolist(), run, fields, observer, goes_on=is_alone and self.window is None
-        )
+        parts, counts = self.parts(run, fields, names_url=names_url), self.order.counts.tolist()
+        picker = Picker(parts, counts, goes_on=is_alone and self.window is None)
         pick = picker.in_order if self.window is None else picker.mixed
 
         def count() -> int:
             return progress.read - skipped
 
+        if run.guard.stopped:  # by an error of what was held back: that is all that comes
+            return
         run.guard.begin_reading(count)
         try:
             for positions in dealing.positions(place, skipped):
@@ -313,8 +323,6 @@ class BySample:
                                 if run.guard.stopped:
                                     return
                                 continue
-                            if names_url and isinstance(item[1], dict):
-                                item[1]["__url__"] = item[0][0]
                             yield item
         finally:
             picker.close()

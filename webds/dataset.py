@@ -117,7 +117,10 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
 
         Where samples are dealt out one by one (see `DatasetBuilder.split`) and no stage holds values back or drops
         some, a state is one number, and can be loaded for any number of ranks and workers. Otherwise it is for as many
-        as there were; for what a shuffle buffer, `pipe` or `unbatch` held, the pass is read again from its beginning.
+        as there were. Of what a shuffle buffer or `unbatch` holds back, it has shard and number of each sample, some
+        bytes for each: only these are read again, and go through the stages before once more, where what is random
+        draws anew. What `pipe` holds back is not known, so that the pass is read from its beginning. `explain` says
+        which of these it is.
 
         Raises:
             StateError: DataLoader workers iterated, so that this process does not know how far they are: use
@@ -222,7 +225,10 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
     def _divided(self, plan: Plan, place: Place) -> Plan:
         """Return ``plan`` with what divides it here: an explicit subset is one of shards."""
         remainder = plan.remainder if self._selection.subset is None else None
-        return attrs.evolve(plan, splitter=self._splitter(place), remainder=remainder)
+        splitter = self._splitter(place)
+        if splitter is plan.splitter and remainder == plan.remainder:
+            return plan  # which may have found out things already
+        return attrs.evolve(plan, splitter=splitter, remainder=remainder)
 
     # The older fluent methods. Each returns another dataset and leaves this one as it is.
 

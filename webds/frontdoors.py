@@ -232,7 +232,7 @@ class _StreamSource(Source[Sample]):
         on_error: Callable[[Exception], bool] | None = None,
         stats: ReadStats | None = None,
     ) -> Iterator[Sample]:
-        """Read like `read`; see `webds.plan.RecoveringSource`."""
+        """Read like `read`; see `webds.byshard.RecoveringSource`."""
         return read_samples(
             self._stream,
             url=shard,

@@ -13,7 +13,7 @@ from typing_extensions import Unpack, override
 
 from webds.dataset import BaseDataset
 from webds.progress import Progress
-from webds.resuming import Mark
+from webds.resuming import Mark, Report
 from webds.splitters import current_rank
 from webds.typing import Place, ValueT_co
 
@@ -50,7 +50,7 @@ class LoaderOptions(TypedDict, total=False):
 def _as_built(value: Any) -> Any:
     """Hand a value on as it is; from a worker, with a note of how far that is."""
     info = torch.utils.data.get_worker_info()
-    return value if info is None else (value, cast("BaseDataset[Any]", info.dataset)._whereabouts.mark())
+    return value if info is None else (value, cast("BaseDataset[Any]", info.dataset)._whereabouts.report())
 
 
 @final
@@ -92,7 +92,9 @@ class Loader(torch.utils.data.DataLoader[ValueT_co], Generic[ValueT_co]):
     def state_dict(self) -> dict[str, Any]:
         """Return where the iteration that was started last is, as `Dataset.state_dict` does.
 
-        It counts the values that were handed out here, and not those that workers have made ahead.
+        It counts the values that were handed out here, and not those that workers have made ahead. Lightning keeps it
+        in its checkpoints; of a loader without a length it fetches one value ahead, which is then counted too, so that
+        a checkpoint in the middle of an epoch wants an indexed source.
         """
         return self._dataset().state_dict() if self._following is None else self._following.state()
 
@@ -129,10 +131,13 @@ class _Following:
         self._last: int | None = None
         self._done = False
 
-    def note(self, mark: Mark) -> None:
+    def note(self, report: Report) -> None:
         """Take note of a value that was handed out."""
-        self._last = mark.place.worker
-        self._marks[self._last] = mark
+        worker = self._last = report.place.worker
+        if worker not in self._marks:
+            origin = self._begins.origin if report.resumed else None
+            self._marks[worker] = Mark(report.epoch, report.place, Progress(), origin)
+        self._marks[worker].progress.follow(report.changes)
 
     def end(self) -> None:
         """Take note of the end."""
@@ -167,9 +172,9 @@ class _Handed(Iterator[ValueT_co]):
     @override
     def __next__(self) -> ValueT_co:
         try:
-            value, mark = next(self._iterator)
+            value, report = next(self._iterator)
         except StopIteration:
             self._following.end()
             raise
-        self._following.note(mark)
+        self._following.note(report)
         return cast("ValueT_co", value)

@@ -24,6 +24,7 @@ from webds.typing import Place
 __all__ = ["EpochClock", "Turn", "draws", "permutation"]
 
 _BLOCK = 1024
+_OF_COUNTER = 4  # numbers for each step of Philox's counter
 _RUNS_KEPT = 16
 
 
@@ -48,9 +49,19 @@ def permutation(n: int, seed: int, turn: tuple[int, ...], purpose: str) -> NDArr
     return np.argsort(_philox(seed, turn, purpose).random_raw(n), kind="stable")
 
 
-def draws(seed: int, turn: tuple[int, ...], purpose: str) -> Iterator[int]:
-    """Yield uniformly distributed integers from 0 to 2**64 - 1 without end, fixed by the arguments."""
+def draws(seed: int, turn: tuple[int, ...], purpose: str, skip: int = 0) -> Iterator[int]:
+    """Yield uniformly distributed integers from 0 to 2**64 - 1 without end, fixed by the arguments.
+
+    Args:
+        seed: the user's seed.
+        turn: the epoch, and the passes of enclosing repetitions.
+        purpose: what they are for.
+        skip: how many to leave out, in no time.
+    """
     generator = _philox(seed, turn, purpose)
+    if skip:
+        generator.advance(skip // _OF_COUNTER)
+        generator.random_raw(skip % _OF_COUNTER)
     while True:
         block: list[int] = generator.random_raw(_BLOCK).tolist()
         yield from block

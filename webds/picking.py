@@ -1,17 +1,20 @@
-"""Samples of an indexed source, in the order in which they are wanted, whatever shards they are in."""
+"""Samples picked out of the shards of indexed sources, in the order in which they are wanted."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Final, final
+
+import attrs
 
 from webds.abc import IndexedSource
 from webds.observing import Observer, next_observed
-from webds.stages.base import Fields, Item, Run
+from webds.policy import Guard
+from webds.stages.base import Fields, Item
 
-__all__ = ["LOST", "Picker"]
+__all__ = ["LOST", "Part", "Picker"]
 
 LOST: Final = object()
 """Stands for a sample in place of which there was an error that was let pass."""
@@ -21,43 +24,53 @@ _STREAMED: Final = 64
 
 
 @final
+@attrs.frozen
+class Part:
+    """How the samples of one shard are read.
+
+    Attributes:
+        source: what the shard is of.
+        shard: its URL.
+        fields: the fields that somebody will look at; None for all.
+        guard: what to call when reading fails.
+        observer: hears of what is opened.
+        names_url: whether the samples are to have their shard's URL as a field.
+        finish: from a sample, with its origin, to what stands in the row, which may be `LOST`; None keeps it.
+    """
+
+    source: IndexedSource[Any]
+    shard: str
+    fields: Fields
+    guard: Guard
+    observer: Observer
+    names_url: bool
+    finish: Callable[[Item], Item] | None = None
+
+
+@final
 class Picker:
     """Gets the samples of one iteration, or of one pass of it.
 
     Args:
-        source: where they are.
-        counts: number of samples of each shard.
-        run: the iteration.
-        fields: the fields that somebody will look at; None for all.
-        observer: hears of what is opened.
+        parts: from the number of a shard to how it is read.
+        counts: how many samples each shard has.
         goes_on: whether what is asked for next most often follows in the same shard.
     """
 
-    def __init__(
-        self,
-        source: IndexedSource[Any],
-        counts: Sequence[int],
-        run: Run,
-        fields: Fields,
-        observer: Observer,
-        *,
-        goes_on: bool,
-    ) -> None:
-        self._source = source
-        self._shards = source.shards()
+    def __init__(self, parts: Callable[[int], Part], counts: Sequence[int], *, goes_on: bool) -> None:
+        self._parts = parts
         self._counts = counts
-        self._run = run
-        self._fields = fields
-        self._observer = observer
         self._goes_on = goes_on
-        self._last: _Reader | None = None
+        self._last: tuple[int, _Reader] | None = None
 
     def mixed(self, numbers: Sequence[int], ordinals: Sequence[int]) -> Generator[Item]:
-        """Yield samples, those of all shards in turn; all the shards are open meanwhile.
+        """Yield samples with their origins, in the order given; `LOST` for one that an error policy let go.
+
+        A shard is open from the first to the last of its samples.
 
         Args:
             numbers: the number of the shard of each.
-            ordinals: the ordinal of each.
+            ordinals: the ordinal of each in its shard.
         """
         readers: dict[int, _Reader] = {}
         for number, ordinal in zip(numbers, ordinals, strict=True):
@@ -66,67 +79,58 @@ class Picker:
             readers[number].ordinals.append(ordinal)
         try:
             for number, ordinal in zip(numbers, ordinals, strict=True):
-                sample = readers[number].next()
-                key = sample.get("__key__") if isinstance(sample, dict) else None
-                yield (self._shards[number], ordinal, key), sample
+                yield readers[number].next(ordinal)
         finally:
             for reader in readers.values():
                 reader.close()
 
     def in_order(self, numbers: Sequence[int], ordinals: Sequence[int]) -> Generator[Item]:
-        """Yield samples, shard after shard; one is open at a time. Arguments as above."""
+        """Yield samples like `mixed`, where those of a shard follow one another: one shard is open at a time."""
         end = 0
         for number, group in itertools.groupby(numbers):
             start, end = end, end + sum(1 for _ in group)
-            shard, wanted = self._shards[number], ordinals[start:end]
-            reader, self._last = self._last, None
-            if reader is None or not reader.follows_with(shard, wanted[0]):
-                if reader is not None:
-                    reader.close()
+            wanted = ordinals[start:end]
+            last, self._last = self._last, None
+            if last is not None and last[0] == number and last[1].follows_with(wanted[0]):
+                reader = last[1]
+            else:
+                if last is not None:
+                    last[1].close()
                 reader = self._reader(number)
             reader.want(wanted)
             try:
-                for ordinal, sample in zip(wanted, reader.all(), strict=True):
-                    yield (shard, ordinal, sample.get("__key__") if isinstance(sample, dict) else None), sample
+                yield from reader.all()
             except BaseException:
                 reader.close()
                 raise
-            self._last = reader
+            self._last = number, reader
 
     def _reader(self, number: int) -> _Reader:
-        return _Reader(
-            self._source, self._shards[number], self._counts[number], self._run, self._fields, self._observer,
-            goes_on=self._goes_on,
-        )  # fmt: skip
+        return _Reader(self._parts(number), self._counts[number], goes_on=self._goes_on)
 
     def close(self) -> None:
         """Let go of what is open."""
         if self._last is not None:
-            self._last.close()
+            self._last[1].close()
             self._last = None
 
 
 @final
 class _Reader:
-    """Samples of one shard, in the order in which they are wanted; arguments as for `Picker`."""
+    """Samples of one shard, in the order in which they are wanted.
 
-    def __init__(
-        self,
-        source: IndexedSource[Any],
-        shard: str,
-        count: int,
-        run: Run,
-        fields: Fields,
-        observer: Observer,
-        *,
-        goes_on: bool,
-    ) -> None:
-        self._source = source
-        self._shard = shard
+    Args:
+        part: how they are read.
+        count: how many samples the shard has.
+        goes_on: as for `Picker`.
+    """
+
+    def __init__(self, part: Part, count: int, *, goes_on: bool) -> None:
+        self._part = part
+        self._shard = part.shard
+        self._observer = part.observer
+        self._keeps = part.finish is None and not part.names_url
         self._count = count
-        self._run = run
-        self._fields = fields
-        self._observer = observer
         self._goes_on = goes_on
         self.ordinals: list[int] = []
         self._read = 0
@@ -134,44 +138,55 @@ class _Reader:
         self._is_open_end = False
         self._samples: Iterator[Any] | None = None
 
-    def follows_with(self, shard: str, ordinal: int) -> bool:
+    def follows_with(self, ordinal: int) -> bool:
         """Return whether the sample that comes next, from what is open, is this one."""
-        return (
-            self._samples is not None
-            and self._is_open_end
-            and shard == self._shard
-            and ordinal == self.ordinals[-1] + 1
-        )
+        return self._samples is not None and self._is_open_end and ordinal == self.ordinals[-1] + 1
 
     def want(self, ordinals: Sequence[int]) -> None:
         """Want these next, when those before have been read."""
         self.ordinals, self._read = list(ordinals), 0
 
-    def all(self) -> Generator[Any]:
-        """Yield the samples, or `LOST`."""
+    def all(self) -> Generator[Item]:
+        """Yield the samples that are left."""
         while self._read < len(self.ordinals):
-            if self._read and self._samples is not None and not self._alone and self._is_open_end:
+            if self._keeps and self._read and self._samples is not None and not self._alone and self._is_open_end:
                 # One stream: its opening has been observed, and what comes is what is wanted.
                 try:
                     last = len(self.ordinals) - 1  # about whose end there may be something to say
+                    shard, ordinal = self._shard, self.ordinals[self._read]
                     for sample in itertools.islice(self._samples, last - self._read):
                         self._read += 1
-                        yield sample
+                        yield (shard, ordinal, sample.get("__key__") if isinstance(sample, dict) else None), sample
+                        ordinal += 1
                 except Exception:
                     self._fall_back()
-            yield self.next()
+            yield self.next(self.ordinals[self._read])
 
-    def next(self) -> Any:
-        """Return the next sample, or `LOST`."""
+    def next(self, ordinal: int) -> Item:
+        """Return the next sample, which has this ordinal, with its origin."""
         if self._samples is not None and self._read + 1 < len(self.ordinals):
             # What is most often so, with nothing done that can be left undone.
             try:
                 sample = next_observed(self._samples, self._observer)
             except Exception:
                 self._fall_back()
+                sample = self._next()
             else:
                 self._read += 1
-                return sample
+        else:
+            sample = self._next()
+        if self._keeps:
+            return (self._shard, ordinal, sample.get("__key__") if isinstance(sample, dict) else None), sample
+        return self._finished(ordinal, sample)
+
+    def _finished(self, ordinal: int, sample: Any) -> Item:
+        part, is_sample = self._part, isinstance(sample, dict)
+        if part.names_url and is_sample:
+            sample["__url__"] = self._shard
+        item = (self._shard, ordinal, sample.get("__key__") if is_sample else None), sample
+        return item if sample is LOST or part.finish is None else part.finish(item)
+
+    def _next(self) -> Any:
         self._read += 1
         is_last = self._read == len(self.ordinals)
         try:
@@ -180,7 +195,7 @@ class _Reader:
                 next(self._samples, None)  # a source may have something to say at the end of a shard
         except Exception as error:
             self.close()
-            self._run.guard.handle(error, "read", url=self._shard)
+            self._part.guard.handle(error, "read", url=self._shard)
             return LOST
         if is_last and not self._stays_open:
             self.close()
@@ -199,7 +214,7 @@ class _Reader:
                 return next_observed(self._samples, self._observer)
             except Exception:
                 self._fall_back()
-        samples = self._source.read_at(self._shard, (ordinal,), self._fields)
+        samples = self._part.source.read_at(self._shard, (ordinal,), self._part.fields)
         with contextlib.closing(_closable(samples)):
             return next_observed(samples, self._observer)
 
@@ -211,9 +226,9 @@ class _Reader:
     def _begin(self, wanted: list[int]) -> Iterator[Any]:
         first, end = wanted[0], wanted[-1] + 1
         if wanted != list(range(first, end)) or not (self._goes_on or len(wanted) >= min(_STREAMED, self._count)):
-            return self._source.read_at(self._shard, wanted, self._fields)
+            return self._part.source.read_at(self._shard, wanted, self._part.fields)
         self._is_open_end = self._goes_on or end == self._count
-        samples = self._source.read(self._shard, self._fields, first)
+        samples = self._part.source.read(self._shard, self._part.fields, first)
         return samples if self._is_open_end else _first(samples, len(wanted))
 
     def close(self) -> None:

@@ -2,73 +2,39 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import itertools
+import hashlib
 import operator
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeAlias, final, runtime_checkable
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol, final, runtime_checkable
 
 import attrs
 
 from webds.abc import IndexedSource, Source, Splitter
 from webds.bysample import BySample
+from webds.byshard import ByShard
 from webds.dealing import Remainder, Window
-from webds.errors import LengthError, SplitError, place_of
+from webds.errors import LengthError, SplitError
 from webds.metrics import FIRST_STAGE, SOURCE, Meter
-from webds.observing import Observer, observing
-from webds.order import permutation
 from webds.policy import Policy
-from webds.progress import Progress
+from webds.recalling import Recalling
 from webds.redaction import redact
 from webds.stages.base import EachStage, Fields, Item, Labels, Resolver, Run, Stage, Upstream, run_each
-from webds.stages.flow import Take
+from webds.stages.batch import Batch
+from webds.stages.flow import Repeat, Take
 from webds.stages.functions import name_of
-from webds.tar import ReadStats
-from webds.typing import Place, T
+from webds.typing import Place
 
-__all__ = ["DescribedSource", "ForeseeingSource", "Plan", "RecoveringSource"]
+__all__ = ["DescribedSource", "Plan", "digest_of"]
 
-
-@runtime_checkable
-class ForeseeingSource(Protocol):
-    """A source that can read shards before their turn comes, where it knows them."""
-
-    @property
-    def foresees(self) -> bool:
-        """Whether it was told to."""
-        ...
-
-    def reading(self, shards: Sequence[str]) -> AbstractContextManager[Source[Any]]:
-        """Return the source to read ``shards`` from, in this order. When it is left, nothing is read any more."""
-        ...
+_MAY_HIDE: Final = re.compile(r"[?@=\s]|:(?!//)")
+"""Without any of these, a URL has no secret in it."""
 
 
-@runtime_checkable
-class RecoveringSource(Protocol):
-    """A source that can go on behind a sample that is unsound, and tells what it passed over."""
-
-    def read_on(
-        self,
-        shard: str,
-        fields: Collection[str] | None = None,
-        start: int = 0,
-        *,
-        on_error: Callable[[Exception], bool] | None = None,
-        stats: ReadStats | None = None,
-    ) -> Iterator[Any]:
-        """Read like `Source.read`.
-
-        Args:
-            shard: one of the source's shards.
-            fields: the fields that somebody will look at, None for all.
-            start: ordinal of the first sample to yield.
-            on_error: called with the error of a sample that can be left out; True goes on behind it, False ends
-                the shard. None: the error is raised.
-            stats: where to count what the shard held.
-        """
-        ...
+def digest_of(data: bytes) -> str:
+    """Return a few characters that tell ``data`` from other data."""
+    return hashlib.blake2b(data, digest_size=4).hexdigest()
 
 
 @runtime_checkable
@@ -78,10 +44,6 @@ class DescribedSource(Protocol):
     def describe(self) -> Sequence[tuple[str, str]]:
         """Return lines for `Plan.explain`: a word, and what there is to say."""
         ...
-
-
-_Locate: TypeAlias = "Callable[[str, Iterator[Any], Progress], Iterator[T]]"
-"""From a shard, its samples and a note of how many there were to what goes on."""
 
 
 @final
@@ -141,9 +103,7 @@ class Plan:
         for stage in reversed(stages):
             named.append(stage.labelled(labels))
             labels = stage.labels(labels)
-        named = [
-            attrs.evolve(stage, number=str(i)) if isinstance(stage, Take) else stage for i, stage in enumerate(named)
-        ]
+        named = [attrs.evolve(stage, number=str(i)) for i, stage in enumerate(named)]
         return attrs.evolve(self, stages=tuple(named), is_bound=True)
 
     @functools.cached_property
@@ -188,29 +148,23 @@ class Plan:
             window=self.window, nodes=self.nodes,
         )  # fmt: skip
 
-    def shards(self, key: tuple[int, ...], place: Place) -> Sequence[str]:
-        """Return the shards that ``place`` reads, in their order.
-
-        Args:
-            key: the epoch and the passes of enclosing repetitions.
-            place: who reads; it only selects from an order that is the same everywhere.
-        """
-        return self.parts(key)(place)
-
-    def parts(self, key: tuple[int, ...]) -> Callable[[Place], Sequence[str]]:
-        """Return what knows the shards that any place reads, in their order; see `shards`."""
+    @functools.cached_property
+    def shards_told(self) -> str:
+        """How many shards there are, and what tells their names from others, with no regard to secrets in them."""
         shards = self.source.shards()
-        fixed = not self.splitter.axes  # the same part everywhere stays the same in all epochs: it may be a test set
-        if fixed:
-            shards = self.splitter.split(shards, Place())
-        if self.shard_seed is not None:
-            order: list[int] = permutation(len(shards), self.shard_seed, key, "shards").tolist()
-            shards = [shards[i] for i in order]
-        return lambda place: shards if fixed else self.splitter.split(shards, place)
+        told = (redact(shard) if _MAY_HIDE.search(shard) else shard for shard in shards)
+        return f"{len(shards)} {digest_of(chr(10).join(told).encode('utf-8', 'surrogateescape'))}"
+
+    @functools.cached_property
+    def by_shard(self) -> ByShard:
+        """How shards are divided, where single samples are not."""
+        return ByShard(source=self.source, splitter=self.splitter, shard_seed=self.shard_seed, fields=self.fields)
 
     def run(self, run: Run) -> Iterator[Item]:
         """Start one iteration and yield its items."""
         last = len(self.stages)
+        if run.resumed is not None:
+            run = attrs.evolve(run, recall=functools.partial(self._recalling.recall, run))
         return (self._upstream(last) if run.meter is None else self._measured(last, run.meter))(run)
 
     def values(self, run: Run) -> Iterator[Any]:
@@ -218,17 +172,45 @@ class Plan:
         if (
             not self.stages and self.by_sample is None and run.meter is None and run.guard.policy.raises
         ):  # then nobody needs to know origins
-            return self._read_shards(run, _as_they_are)
+            return self.by_shard.read_bare(run)
         return map(operator.itemgetter(1), self.run(run))
 
     @functools.cached_property
-    def held(self) -> int:
-        """The number of stages up to the last one that holds values back: behind it, progress is counted."""
-        return max((i for i, stage in enumerate(self.stages, 1) if stage.holds), default=0)
+    def replayed(self) -> int:
+        """The number of stages up to the last one that can only be gone on with by running all before it again.
+
+        Such a stage holds values back, and it or one before it cannot make those again by their origins.
+        """
+        recalled = next((i for i, stage in enumerate(self.stages) if not stage.recalls), len(self.stages))
+        return max((i for i, stage in enumerate(self.stages, 1) if stage.holds and i > recalled), default=0)
+
+    def is_elastic(self, world_size: int, workers: int) -> bool:
+        """Return whether what has been handed out at any time is the beginning of an order that all places share.
+
+        Then one number says how far an iteration is, and any number of ranks and workers can go on from there.
+        """
+        division = self.by_sample
+        if division is None or any(stage.holds for stage in self.stages):
+            return False
+        repeats = [
+            i for i, stage in enumerate(self.stages) if isinstance(stage, Repeat) and not self._is_passed_over(i)
+        ]
+        if len(repeats) > 1:
+            return False
+        if world_size == workers == 1:
+            return True
+        behind = self.stages[division.known + 1 :]
+        keeps = all(isinstance(stage, Repeat) or stage.length(1) == 1 for stage in behind)
+        is_whole = division.known == len(self.stages) or isinstance(self.stages[division.known], Batch)
+        return keeps and is_whole and self.policy.raises
+
+    @property
+    def _recalling(self) -> Recalling:
+        return Recalling(source=self.source, stages=self.stages, fields=self.fields, names_url=self.names_url)
 
     def _upstream(self, count: int) -> Upstream:
         """Return what starts an iteration of the source and the first ``count`` stages."""
-        if 0 < count == self.held:
+        if 0 < count == self.replayed:
             return functools.partial(_counted, self._uncounted(count))
         return self._uncounted(count)
 
@@ -259,7 +241,7 @@ class Plan:
         if isinstance(stage, EachStage) and stage.fuses:
             alone = [(stage, f"{stage.name} {count - 1}")]
             return lambda run: meter.timed(row, run_each(alone, before, run))
-        if count == self.held:
+        if count == self.replayed:
             return lambda run: meter.timed(row, _counted(functools.partial(stage.run, before), run))
         return lambda run: meter.timed(row, stage.run(before, run))
 
@@ -267,80 +249,10 @@ class Plan:
         return self.by_sample is not None and number in self.by_sample.passed_over
 
     def _read(self, run: Run) -> Iterator[Item]:
-        """Yield the samples of all shards of this place, with their origins."""
+        """Yield the samples of this place, with their origins."""
         if self.by_sample is not None:
-            return self._read_by_sample(self.by_sample, run)
-        return self._read_shards(run, _with_origins_and_url if self.names_url else _with_origins)
-
-    def _read_by_sample(self, division: BySample, run: Run) -> Iterator[Item]:
-        observer = Observer(run.guard.retried, None if run.meter is None else run.meter.opened)
-        return division.read(run, self.fields, observer, names_url=self.names_url)
-
-    def _read_shards(self, run: Run, locate: _Locate[T]) -> Generator[T]:
-        """Yield what ``locate`` makes of the samples of each shard of this place."""
-        shards = self.shards(run.key, run.place)
-        resumed = run.resumes_here
-        run.progress.passes, run.progress.shard = run.passes, 0 if resumed is None else resumed.shard
-        run.progress.read = 0 if resumed is None else resumed.read
-        shards = shards[run.progress.shard :]
-        observer = Observer(run.guard.retried, None if run.meter is None else run.meter.opened)
-        if not isinstance(self.source, ForeseeingSource) or not self.source.foresees:
-            yield from self._read_in_turn(shards, run, locate, observer)
-            return
-        with contextlib.ExitStack() as stack:
-            with observing(observer):
-                source = stack.enter_context(self.source.reading(shards))
-            reader = attrs.evolve(self, source=source)
-            yield from reader._read_in_turn(shards, run, locate, observer)  # noqa: SLF001  # of its own class
-
-    def _read_in_turn(self, shards: Sequence[str], run: Run, locate: _Locate[T], observer: Observer) -> Generator[T]:
-        """Yield what ``locate`` makes of the samples of each of ``shards``."""
-        guard = run.guard
-        stats = ReadStats()
-        failed = False
-        progress = run.progress
-        begin = progress.read
-        for number, shard in enumerate(shards, progress.shard):
-            stopped = False
-            progress.shard, progress.read = number, begin
-
-            def on_error(error: Exception, shard: str = shard, after: int | None = None) -> bool:
-                nonlocal failed, stopped
-                failed = True
-                stopped = not guard.handle(error, "read", url=shard, after=after)
-                return not stopped
-
-            samples: Iterator[Any] | None = None
-            samples_read = functools.partial(_since, progress, begin)
-            guard.begin_reading(samples_read)
-            try:
-                with observing(observer):
-                    samples = self._open(shard, None if guard.policy.raises else on_error, stats, begin)
-                    begun = _begun(samples)
-                yield from locate(shard, begun, progress)
-            except Exception as error:  # of the source: what is done with a sample raises elsewhere
-                on_error(error, after=None if place_of(error).get("stage") == "open" else progress.read)
-            finally:
-                guard.end_reading(samples_read)
-                begin = 0
-                close = getattr(samples, "close", None)
-                if close is not None:
-                    close()
-                if stats.left_out:
-                    guard.left_out(shard, stats.left_out)
-                    stats.left_out = 0
-            if stopped:
-                return
-        if not failed:
-            used = stats.members - stats.passed_over
-            run.check_not_empty("read", "the keys rule", used, stats.passed_over, stats.examples)
-
-    def _open(
-        self, shard: str, on_error: Callable[[Exception], bool] | None, stats: ReadStats, start: int
-    ) -> Iterator[Any]:
-        if isinstance(self.source, RecoveringSource):
-            return iter(self.source.read_on(shard, self.fields, start, on_error=on_error, stats=stats))
-        return iter(self.source.read(shard, self.fields, start))
+            return self.by_sample.read(run, self.fields, names_url=self.names_url)
+        return self.by_shard.read(run, names_url=self.names_url)
 
     def length(self, place: Place) -> int:
         """Return how many values an iteration of one rank yields.
@@ -362,7 +274,7 @@ class Plan:
         if self.shard_seed is not None and place.world_size > 1 and len(set(counts.values())) > 1:
             raise LengthError("the number of samples of one rank changes with the epoch, since the shards are unequal")
         rank = place._replace(worker=0, num_workers=1)
-        n = sum(counts[shard] for shard in self.shards((0,), rank))
+        n = sum(counts[shard] for shard in self.by_shard.shards((0,), rank))
         for stage in self.stages:
             if (length := stage.length(n)) is None:
                 raise LengthError(
@@ -392,9 +304,40 @@ class Plan:
             rows += self.source.describe()
         rows += [(stage.name, stage.describe()) for stage in self.stages]
         rows.append(("on error", name_of(self.policy.handler) + self.policy.limits()))
+        rows += self._describe_ends()
+        rows.append(("resume", self._describe_resuming()))
         if self.measured:
             rows.append(("measure", "values and seconds of each stage, each in a loop of its own"))
         return "\n".join(f"{name:<10} {text}" for name, text in rows)
+
+    def _describe_ends(self) -> list[tuple[str, str]]:
+        """Say what may make the numbers of batches unequal that are to be equal."""
+        if self.by_sample is None or self.remainder == "uneven":
+            return []
+        reasons = [
+            f"{stage.name}({stage.describe()}) may make any number of values of those it gets"
+            for stage in self.stages
+            if not isinstance(stage, Batch | Repeat | Take) and stage.length(1) is None
+        ]
+        if not self.policy.raises or any(stage.policy is not None and not stage.policy.raises for stage in self.stages):
+            reasons.append("an error that is let pass leaves a sample out")
+        if not reasons:
+            return []
+        return [("unequal", f"ranks may end with unequal numbers of batches all the same: {'; '.join(reasons)}")]
+
+    def _describe_resuming(self) -> str:
+        if self.is_elastic(2, 2):
+            return "at any number of ranks and workers, with the next sample"
+        how = "at as many ranks and workers"
+        if self.replayed:
+            unknown = next(stage for stage in self.stages if not stage.recalls)
+            return (
+                f"{how}; what {unknown.name}({unknown.describe()}) holds back is not known, so that the pass is read "
+                "from its beginning, and what was handed out is left out"
+            )
+        if any(stage.holds for stage in self.stages):
+            return f"{how}, with the next sample; of those before, only what is held back is read again"
+        return f"{how}, with the next sample"
 
 
 def _counted(upstream: Upstream, run: Run) -> Iterator[Item]:
@@ -406,36 +349,3 @@ def _counted(upstream: Upstream, run: Run) -> Iterator[Item]:
         progress.read += 1
         if progress.read > before:
             yield item
-
-
-def _since(progress: Progress, begin: int) -> int:
-    """Return how many samples have been read of a shard that was begun at one."""
-    return progress.read - begin
-
-
-def _as_they_are(shard: str, samples: Iterator[Any], progress: Progress) -> Iterator[Any]:
-    for ordinal, sample in enumerate(samples, progress.read):
-        progress.read = ordinal + 1
-        yield sample
-
-
-def _with_origins(shard: str, samples: Iterator[Any], progress: Progress) -> Iterator[Item]:
-    """Yield the samples of a shard with their origins."""
-    for ordinal, sample in enumerate(samples, progress.read):
-        progress.read = ordinal + 1
-        yield (shard, ordinal, sample.get("__key__") if isinstance(sample, dict) else None), sample
-
-
-def _with_origins_and_url(shard: str, samples: Iterator[Any], progress: Progress) -> Iterator[Item]:
-    """The same, and the shard's URL in each sample."""
-    for origin, sample in _with_origins(shard, samples, progress):
-        if isinstance(sample, dict):
-            sample["__url__"] = shard
-        yield origin, sample
-
-
-def _begun(samples: Iterator[Any]) -> Iterator[Any]:
-    """Return the iterator, of which the first sample has been read: so long its shard has been opened."""
-    for first in samples:
-        return itertools.chain((first,), samples)
-    return samples

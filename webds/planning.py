@@ -296,7 +296,7 @@ def _split(plan: Plan, topology: _Topology, counts: Positions, sizes: Positions 
         raise LengthError("each place has in each pass other shards, which are unequal: plan one, without repeat()")
     shards = plan.source.shards()
     number = {shard: i for i, shard in enumerate(shards)}
-    part_of = plan.parts((topology.epoch,))
+    part_of = plan.by_shard.parts((topology.epoch,))
     samples = np.zeros((world_size, workers), np.int64)
     held: list[int] = []
     cached = 0

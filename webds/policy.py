@@ -12,6 +12,7 @@ import attrs
 
 from webds.errors import ErrorBudgetError, WebdsError, annotate, place_of
 from webds.ledger import Action, Ledger, Loss, Retry
+from webds.origins import samples_of
 from webds.redaction import redact
 from webds.typing import Origin
 
@@ -148,13 +149,6 @@ class Policy:
         return budget + ("" if self.ledger is None else f"; written down in {self.ledger}")
 
 
-def _samples(origin: Origin) -> list[Origin]:
-    """Return the origins of all samples in a batch, or in a batch of batches; of one sample, its own."""
-    if origin and isinstance(origin[0], tuple):
-        return [one for part in origin for one in _samples(part)]
-    return [origin]
-
-
 class _Where(NamedTuple):
     """What an origin says of one sample."""
 
@@ -165,7 +159,7 @@ class _Where(NamedTuple):
 
 def _first(origin: Origin | None) -> tuple[str | None, str | None]:
     """Return URL and key of an origin; of a batch's, those of its first sample and how many more there are."""
-    first, *more = _samples(origin or ())
+    first, *more = samples_of(origin or ())
     if not first:
         return None, None
     url, _, key = first
@@ -290,7 +284,7 @@ class Guard:
             go_on = self.policy.handler is warn_and_continue
         else:
             go_on = self.policy.handler(error)
-        where = [_Where(url, after, key)] if origin is None else [_Where(*one) for one in _samples(origin)]
+        where = [_Where(url, after, key)] if origin is None else [_Where(*one) for one in samples_of(origin)]
         action: Action = "stopped" if not go_on else "skipped" if after is None else "cut short"
         losses = self._losses(error, stage, field, where, action)
         self.ledger.record(*losses)

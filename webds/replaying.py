@@ -11,11 +11,11 @@ from typing_extensions import override
 
 from webds.abc import Source
 from webds.builder import DatasetBuilder
+from webds.byshard import RecoveringSource
 from webds.dataset import BaseDataset
 from webds.errors import SampleError, UntrustedDataError, UrlError
 from webds.ledger import Loss, Retry, read_ledger
 from webds.openers.schemes import OpenerLike, as_opener, default_opener
-from webds.plan import RecoveringSource
 from webds.redaction import redact
 from webds.sources.tar import TarSource
 from webds.stages.functions import AFTER_PIPE

@@ -8,25 +8,24 @@ number of ranks and workers. Elsewhere a state has the progress of each worker, 
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, final
 
 import attrs
 import torch.utils.data
 
+from webds.abc import Splitter
 from webds.errors import StateError
 from webds.order import EpochClock, Turn
-from webds.plan import Plan
-from webds.progress import Progress
-from webds.redaction import redact
+from webds.plan import Plan, digest_of
+from webds.progress import Changes, Progress
+from webds.splitters import FunctionSplitter
 from webds.stages.base import Run, Stage
 from webds.stages.batch import Batch
-from webds.stages.flow import Repeat
 from webds.stages.functions import name_of
 from webds.typing import Place
 
-__all__ = ["Beginning", "Known", "Mark", "Resume", "Whereabouts", "fingerprint", "parse_state", "state_of"]
+__all__ = ["Beginning", "Known", "Mark", "Report", "Resume", "Whereabouts", "fingerprint", "parse_state", "state_of"]
 
 _VERSION: Final = 1
 _SHOWN: Final = 60
@@ -110,6 +109,24 @@ class Mark:
 
 @final
 @attrs.frozen
+class Report:
+    """What a worker says of itself with each value that it hands out.
+
+    Attributes:
+        epoch: number of its iteration.
+        place: who it is.
+        resumed: whether the iteration is one that went on from a state.
+        changes: how much further it is than at its last report.
+    """
+
+    epoch: int
+    place: Place
+    resumed: bool
+    changes: Changes
+
+
+@final
+@attrs.frozen
 class Beginning:
     """Where an iteration of a rank begins.
 
@@ -137,21 +154,30 @@ def _text(stage: Stage) -> str:
 
 def _digest(parts: Sequence[object]) -> str:
     text = "\n".join(map(str, parts))
-    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
+    return digest_of(text.encode("utf-8", "surrogateescape"))
+
+
+def _of_splitter(splitter: Splitter) -> str:
+    """Return the name of a splitter, with the numbers that it has been given."""
+    if isinstance(splitter, FunctionSplitter):
+        return name_of(splitter.function)
+    kind: type[Any] = type(splitter)
+    values = {field.name: getattr(splitter, field.name) for field in (attrs.fields(kind) if attrs.has(kind) else ())}
+    given = [f"{name}={value}" for name, value in values.items() if isinstance(value, int | str)]
+    return f"{kind.__name__}({', '.join(given)})" if given else kind.__name__
 
 
 def fingerprint(plan: Plan) -> dict[str, Any]:
     """Return what a state has to fit: all that decides which samples come, and in which order."""
-    shards = plan.source.shards()
     found: dict[str, Any] = {
-        "shards": f"{len(shards)} {_digest([redact(shard) for shard in shards])}",
+        "shards": plan.shards_told,
         "shard_seed": plan.shard_seed,
-        "split": name_of(plan.splitter) if plan.by_sample is None else "by sample",  # type: ignore[arg-type]
+        "split": _of_splitter(plan.splitter) if plan.by_sample is None else "by sample",
         "stages": [_text(stage) for stage in plan.stages],
     }
     if plan.by_sample is not None:
         counts = plan.by_sample.order.counts
-        found["samples"] = f"{int(counts.sum())} {_digest(counts.tolist())}"
+        found["samples"] = f"{int(counts.sum())} {digest_of(counts.astype('<i8').tobytes())}"
         found["remainder"] = plan.by_sample.remainder
         found["window"] = None if plan.window is None else [plan.window.shards, plan.window.seed]
         found |= {"nodes": plan.nodes} if plan.nodes != 1 else {}
@@ -162,24 +188,10 @@ def _batches(plan: Plan) -> list[int]:
     return [stage.n for stage in plan.stages if isinstance(stage, Batch)]
 
 
-def _is_elastic(plan: Plan, world_size: int, workers: int) -> bool:
-    """Return whether what is consumed at any time is the beginning of an order that all places share."""
-    division = plan.by_sample
-    if division is None or plan.held:
-        return False
-    repeats = [i for i, stage in enumerate(plan.stages) if isinstance(stage, Repeat) and i not in division.passed_over]
-    if world_size == workers == 1:
-        return len(repeats) <= 1
-    behind = plan.stages[division.known + 1 :]
-    keeps = all(isinstance(stage, Repeat) or stage.length(1) == 1 for stage in behind)
-    is_whole = division.known == len(plan.stages) or isinstance(plan.stages[division.known], Batch)
-    return keeps and is_whole and len(repeats) <= 1 and plan.policy.raises
-
-
 def _position(plan: Plan, marks: Mapping[int, Mark], place: Place) -> dict[str, Any] | None:
     """Return what a state for any places says; None if what was consumed is no beginning of the common order."""
     division = plan.by_sample
-    if division is None or not _is_elastic(plan, place.world_size, place.num_workers):
+    if division is None or not plan.is_elastic(place.world_size, place.num_workers):
         return None
     last = max((mark.progress.passes for mark in marks.values()), default=())
     origin = next((mark.origin for mark in marks.values()), None)
@@ -219,7 +231,9 @@ def state_of(
     position = _position(plan, marks, place) if whole else None
     if position is not None:
         return state | position
-    workers = {str(worker): mark.progress.dump() for worker, mark in sorted(marks.items())}
+    holding = any(mark.progress.held for mark in marks.values())
+    shards = {shard: number for number, shard in enumerate(plan.source.shards() if holding else ())}
+    workers = {str(worker): mark.progress.dump(shards) for worker, mark in sorted(marks.items())}
     where = {"ranks": [place.rank, place.world_size], "num_workers": place.num_workers, "next": following}
     return state | {"batch": _batches(plan), **where, "workers": workers}
 
@@ -244,9 +258,10 @@ def parse_state(state: Any, plan: Plan) -> Resume:
                 f"the state does not fit this dataset: {name} was {there.get(name)!r}, and is {here.get(name)!r}"
             )
     if "position" in state:
-        progress = Progress(tuple(state["passes"]), 0, 0, dict(state["taken"]), bool(state["done"]))
+        progress = Progress(tuple(state["passes"]), taken=dict(state["taken"]), done=bool(state["done"]))
         return Resume(state["epoch"], None, 0, 0, {"0": progress}, state["position"])
-    workers = {worker: Progress.parse(one) for worker, one in state["workers"].items()}
+    shards = plan.source.shards()
+    workers = {worker: Progress.parse(one, shards) for worker, one in state["workers"].items()}
     rank, world_size = state["ranks"]
     return Resume(state["epoch"], (rank, world_size), state["num_workers"], state["next"], workers, None)
 
@@ -315,13 +330,11 @@ class Whereabouts:
         """Take note of the iteration that has begun; ``mark`` changes as it goes on."""
         self._known.mark = mark
 
-    def mark(self) -> Mark | None:
-        """Return how far the iteration is that was started last in this process, as it stays."""
-        return (
-            None
-            if self._known.mark is None
-            else attrs.evolve(self._known.mark, progress=self._known.mark.progress.copy())
-        )
+    def report(self) -> Report | None:
+        """Return what there is to say of the iteration that was started last in this process, since this was asked."""
+        if (mark := self._known.mark) is None:
+            return None
+        return Report(mark.epoch, mark.place, mark.origin is not None, mark.progress.changes())
 
     def state(self) -> dict[str, Any]:
         """Return the state; see `webds.dataset.BaseDataset.state_dict`."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from in_workers import key_of
+from places import steps
 from ranks import train
 from shards import sample_of, write_shard
 
@@ -56,14 +57,18 @@ def test_13_drop_and_pad_give_all_ranks_the_same_number(
     assert Counter(itertools.chain(*itertools.chain(*uneven))) == Counter(KEYS)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("world_size", "workers", "start"), [
+    (2, 0, "fork"), (2, 2, "fork"), (4, 0, "fork"), (4, 2, "fork"), (2, 1, "spawn"),
+])  # fmt: skip
 def test_13_a_collective_in_each_step_waits_for_nobody(
-    keys: webds.DatasetBuilder[Any], workers: int, tmp_path: Path
+    keys: webds.DatasetBuilder[Any], world_size: int, workers: int, start: Literal["fork", "spawn"], tmp_path: Path
 ) -> None:
-    (tmp_path / "ranks").mkdir()
-    ranks = train(keys.split(remainder="pad").batch(5, collate=list), tmp_path / "ranks", 2, workers)
-    assert [len(rank) for rank in ranks] == [3, 3]
-    assert set(itertools.chain(*itertools.chain(*ranks))) == KEYS
+    """A model is trained by processes that wait for one another, in the steps that one alone would have."""
+    padded = keys.split(remainder="pad")
+    builder = padded.batch(8 // world_size, collate=list)
+    ranks = train(builder, tmp_path / "ranks", world_size, workers, start=start)
+    assert [len(rank) for rank in ranks] == [3] * world_size
+    assert steps(ranks) == [sorted(batch) for batch in padded.batch(8, collate=list).build()]
 
 
 def test_13_a_streaming_source_refuses_and_names_the_index(tmp_path: Path) -> None:

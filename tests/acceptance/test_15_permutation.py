@@ -35,12 +35,14 @@ def test_15_all_places_together_read_everything_once(
     seed: int, epoch: int, world_size: int, num_workers: int, split: webds.Splitter
 ) -> None:
     plan = webds.DatasetBuilder(SOURCE).shuffle(0, seed=seed).split(split).plan
-    order = list(plan.shards((epoch,), Place()))
+    order = list(plan.by_shard.shards((epoch,), Place()))
     assert sorted(order) == list(SOURCE.shards())
     ranks = range(world_size if "rank" in split.axes else 1)
     workers = range(num_workers if "worker" in split.axes else 1)
     parts = [
-        plan.shards((epoch,), Place(rank, world_size, worker, num_workers)) for rank in ranks for worker in workers
+        plan.by_shard.shards((epoch,), Place(rank, world_size, worker, num_workers))
+        for rank in ranks
+        for worker in workers
     ]
     assert sorted(shard for part in parts for shard in part) == list(SOURCE.shards())
     for part in parts:

@@ -44,6 +44,5 @@ def test_18_every_key_once(
 
 
 def test_18_over_real_ranks(keys: webds.DatasetBuilder[Any], tmp_path: Path) -> None:
-    (tmp_path / "ranks").mkdir()
     ranks = train(keys, tmp_path / "ranks", 2, 2)
     assert sorted(itertools.chain(*itertools.chain(*ranks))) == KEYS

@@ -6,7 +6,6 @@ import importlib
 import itertools
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -16,7 +15,8 @@ from typing import Any, Literal, TypeAlias
 
 import pytest
 from in_workers import key_of
-from ranks import train
+from places import Rank, of_ranks, steps
+from ranks import train, train_until_killed
 from shards import numbered_shards
 
 import webds
@@ -109,6 +109,18 @@ def test_19_a_loader_of_another_number_of_workers_goes_on(tar: webds.DatasetBuil
     assert found + list(dataset) == whole
 
 
+def test_19_a_state_that_does_not_fit_is_refused_with_the_difference(tar: webds.DatasetBuilder[Any]) -> None:
+    state = tar.shuffle(9, seed=3).build().state_dict()
+    for other, difference in (
+        (tar.shuffle(9, seed=4), "shard_seed was 3, and is 4"),
+        (tar.shuffle(9, seed=3).take(4), "stages was .* and is"),
+        (webds.DatasetBuilder(list(tar.plan.source.shards())[1:]).shuffle(9, seed=3), "shards was '5 .*, and is '4 "),
+    ):
+        for target in (other.build(), other.loader(num_workers=2)):
+            with pytest.raises(StateError, match=difference):
+                target.load_state_dict(state)
+
+
 def test_19_the_dataset_refuses_what_its_workers_know(tar: webds.DatasetBuilder[Any]) -> None:
     import torch.utils.data
 
@@ -140,32 +152,42 @@ def test_19_the_stateful_data_loader_of_torchdata(kind: str, workers: int, tar: 
     assert list(resumed) == epochs[1]
 
 
-_VICTIM = """
-import json, os, sys
-from in_workers import key_of
-import webds
-urls, log, workers = sys.argv[1].split(","), sys.argv[2], int(sys.argv[3])
-loader = webds.DatasetBuilder(urls).indexed().shuffle(window_shards=2).map(key_of).batch(4, collate=list).loader(
-    num_workers=workers)
-with open(log, "w") as file:
-    for batch in loader:
-        print(json.dumps([batch, loader.state_dict()]), file=file, flush=True)
-        if len(batch) and file.tell() > 2500:
-            os.kill(os.getpid(), 9)
-"""
+def test_19_lightning_keeps_the_state_in_its_checkpoints(tar: webds.DatasetBuilder[Any], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lightning_fit", str(tmp_path / "checkpoint")]
+    fits = subprocess.run(
+        [*command, *tar.plan.source.shards()], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE, check=True, timeout=300,
+    )  # fmt: skip
+    for whole, before, after in json.loads(fits.stdout):
+        assert len(whole) == 27
+        assert before + after == whole
+        assert Counter(itertools.chain(*whole)) == {f"key{i:05d}": 3 for i in range(35)}
 
 
 def test_19_killed_and_gone_on_with_on_other_ranks_every_key_is_accounted_for(
     tar: webds.DatasetBuilder[Any], tmp_path: Path
 ) -> None:
-    urls, log = ",".join(tar.plan.source.shards()), tmp_path / "log"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    killed = subprocess.run([sys.executable, "-c", _VICTIM, urls, log, "2"], env=environment, check=False, timeout=120)
-    assert killed.returncode == -signal.SIGKILL
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert 1 < len(lines) < 9
-    (tmp_path / "ranks").mkdir()
-    builder = tar.indexed().shuffle(window_shards=2).map(key_of).batch(2, collate=list)
-    ranks = train(builder, tmp_path / "ranks", 2, 2, state=lines[-1][1])
-    seen = Counter(itertools.chain(*(batch for batch, _ in lines), *itertools.chain(*ranks)))
-    assert seen == Counter(f"key{i:05d}" for i in range(35))
+    """35 samples in steps of 8: what was done after the last checkpoint is done again, and nothing else."""
+    keys = tar.indexed().shuffle(window_shards=2).split(remainder="drop").map(key_of)
+    whole = [sorted(batch) for batch in keys.batch(8, collate=list).build()]
+
+    def builder(world_size: int) -> webds.DatasetBuilder[Any]:
+        return keys.batch(8 // world_size, collate=list)
+
+    killed = train_until_killed(builder(2), tmp_path / "before", 2, 2, steps=3)
+    ranks = train(builder(4), tmp_path / "after", 4, 0, state=killed.state)
+    assert steps(killed.batches) == whole[:2]
+    assert steps(ranks) == whole[2:]
+
+
+def test_19_killed_with_a_shuffle_buffer_and_gone_on_with_at_the_same_places(
+    tar: webds.DatasetBuilder[Any], tmp_path: Path
+) -> None:
+    builder = tar.indexed().shuffle(9).split(remainder="pad").map(key_of).batch(4, collate=list)
+    whole = of_ranks(builder, 2, 1)
+    killed = train_until_killed(builder, tmp_path / "before", 2, 1, steps=3)
+    assert killed.batches[0] == whole[0][:2]
+    # A state with a buffer is of one rank: that of rank 0 says nothing of what rank 1 holds.
+    with pytest.raises(StateError, match="rank 0 of 2"):
+        Rank(builder, 1, 2, 1, killed.state)
+    assert list(Rank(builder, 0, 2, 1, killed.state)) == whole[0][2:]

@@ -41,7 +41,7 @@ DERIVED: dict[str, Any] = {
     "with_opener": lambda b: b.with_opener("mine", webds.FileOpener()),
     "with_decoder": lambda b: b.with_decoder("cls", int),
 }
-FINISH = {"build", "loader", "map_style", "explain", "of"}
+FINISH = {"build", "loader", "map_style", "explain", "plan_for", "of"}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -22,6 +23,7 @@ __all__ = [
     "drop",
     "fails",
     "fails_on_three",
+    "has_even_hash",
     "is_odd",
     "key_of",
     "kill_worker_at_fifty",
@@ -99,6 +101,11 @@ def with_place(value: Any) -> tuple[int, Any]:
 
 def is_odd(value: int) -> bool:
     return value % 2 == 1
+
+
+def has_even_hash(value: object) -> bool:
+    """Be true for about a half of all values, of any kind."""
+    return zlib.crc32(repr(value).encode()) % 2 == 0
 
 
 def drop(value: object) -> bool:

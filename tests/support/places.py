@@ -13,6 +13,7 @@ import webds
 from webds.dataset import resolve_decoders
 from webds.order import Turn
 from webds.policy import Guard, Ledger
+from webds.progress import Progress
 from webds.resuming import Beginning, Mark, parse_state, state_of
 from webds.stages.base import Run
 from webds.typing import Place
@@ -54,7 +55,9 @@ class Rank(Iterator[V]):
         place = Place(rank, world_size, 0, max(workers, 1))
         resume = None if state is None else parse_state(state, self._plan)
         begins = Beginning(epoch) if resume is None else resume.beginning(place)
-        self._epoch, self._place, self._marks, self._next = begins.epoch, place, dict(begins.marks), begins.following
+        self._epoch, self._place, self._next = begins.epoch, place, begins.following
+        self._marks: dict[int, Mark] = {}
+        self._begins = begins.marks
         self._alive: list[tuple[Iterator[Any], Run]] = []
         for worker in range(max(workers, 1)):
             there = place._replace(worker=worker)
@@ -76,14 +79,15 @@ class Rank(Iterator[V]):
             except StopIteration:
                 continue
             self._alive.append((values, run))
-            self._marks[run.place.worker] = Mark(self._epoch, run.place, run.progress.copy(), self._resume)
+            mark = self._marks.setdefault(run.place.worker, Mark(self._epoch, run.place, Progress(), self._resume))
+            mark.progress.follow(run.progress.changes())
             self._next = (run.place.worker + 1) % run.place.num_workers
             return value
         raise StopIteration
 
     def state(self) -> Any:
         """Return the state, as it is after JSON."""
-        state = state_of(self._plan, self._epoch, self._place, self._marks, self._next, whole=True)
+        state = state_of(self._plan, self._epoch, self._place, {**self._begins, **self._marks}, self._next, whole=True)
         return json.loads(json.dumps(state))
 
 

@@ -207,7 +207,7 @@ class IndexedTarSource(IndexedSource[Sample]):
         on_error: Callable[[Exception], bool] | None = None,
         stats: ReadStats | None = None,
     ) -> Iterator[Sample]:
-        """Read like `read`; see `webds.plan.RecoveringSource`."""
+        """Read like `read`; see `webds.byshard.RecoveringSource`."""
         if self.predicates:
             return self.read_at(shard, range(start, max(start, len(self._chosen[shard]))), fields)
         return self._stream(shard, fields, start, on_error, stats or ReadStats())

@@ -134,7 +134,7 @@ class TarShards(Source[T_co]):
 
     @contextlib.contextmanager
     def reading(self, shards: Sequence[str]) -> Generator[Self]:
-        """Return the source of ``shards``, which will be read in this order; see `webds.plan.ForeseeingSource`."""
+        """Return the source of ``shards``, which will be read in this order; see `webds.byshard.ForeseeingSource`."""
         if self.ahead is None:
             yield self
             return
@@ -281,7 +281,7 @@ class TarSource(TarShards[Sample]):
         on_error: Callable[[Exception], bool] | None = None,
         stats: ReadStats | None = None,
     ) -> Generator[Sample]:
-        """Read like `read`; see `webds.plan.RecoveringSource`."""
+        """Read like `read`; see `webds.byshard.RecoveringSource`."""
         with _closing(self.open(shard)) as stream:
             yield from read_samples(
                 stream,

@@ -7,7 +7,7 @@ with which key it came, so that every error can say so however far from the shar
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeAlias, final
 
 import attrs
@@ -16,9 +16,10 @@ from typing_extensions import override
 from webds.abc import Decoder
 from webds.errors import EmptyDatasetError
 from webds.metrics import Meter
+from webds.observing import Observer
 from webds.order import EpochClock, Turn
 from webds.policy import Guard, Policy
-from webds.progress import Progress
+from webds.progress import Held, Progress
 from webds.typing import UNREAD, Origin, Place
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Fields",
     "Item",
     "Labels",
+    "Recall",
     "Resolver",
     "Run",
     "Stage",
@@ -43,6 +45,9 @@ Labels: TypeAlias = tuple[str, ...] | None
 """The fields that became the elements of a tuple, for errors that would only know their numbers."""
 Resolver: TypeAlias = Callable[[Any], Mapping[str, Decoder[Any]]]
 """From what the user gave as decoders (a specification's name, a table, None) to a table by extension."""
+
+Recall: TypeAlias = Callable[[Origin], Any]
+"""From an origin to the value that came of it once, made again; `DROP` where that has failed and was let pass."""
 
 DROP: Final = object()
 """Returned by the function of an `EachStage` for a value that does not go on."""
@@ -66,6 +71,7 @@ class Run:
         progress: where it is noted how far the run has come.
         resumed: where the run goes on, instead of at the beginning.
         start: the first position that is dealt out of the pass ``resumed`` is in, where samples are dealt out.
+        recall: of a run that goes on: makes what a stage, told by its number, held back again.
     """
 
     guard: Guard
@@ -79,6 +85,21 @@ class Run:
     progress: Progress = attrs.field(factory=Progress)
     resumed: Progress | None = None
     start: int | None = None
+    recall: Callable[[str, Sequence[Origin]], list[Item]] | None = None
+
+    def held_by(self, number: str) -> Held:
+        """Return what a stage holds when it begins: nothing, or what is made again where the run goes on.
+
+        The progress has it from now on.
+        """
+        resumed = self.resumes_here
+        there = None if resumed is None else resumed.held.get(number)
+        held = Held() if there is None else there.copy()
+        if held.items:
+            assert self.recall is not None  # who resumes a run sets it
+            held.items = self.recall(number, held.origins)
+        self.progress.held[number] = held
+        return held
 
     @property
     def resumes_here(self) -> Progress | None:
@@ -89,7 +110,7 @@ class Run:
     @property
     def untracked(self) -> Run:
         """The run for what comes before a stage that notes the progress itself, and has to see all again."""
-        return attrs.evolve(self, progress=Progress(), resumed=None, start=None)
+        return attrs.evolve(self, progress=Progress(), resumed=None, start=None, recall=None)
 
     def watched_by(self, *watchers: Callable[[], None]) -> Run:
         """Return the run with just these watchers, for what comes before a stage."""
@@ -99,6 +120,11 @@ class Run:
         """Tell the watchers."""
         for watcher in self.watchers:
             watcher()
+
+    @property
+    def observer(self) -> Observer:
+        """Who hears of what is opened for the run."""
+        return Observer(self.guard.retried, None if self.meter is None else self.meter.opened)
 
     @property
     def key(self) -> tuple[int, ...]:
@@ -140,13 +166,18 @@ class Stage(ABC):
 
     Attributes:
         policy: what to do about errors of this stage, where it has a policy of its own.
+        number: tells the stage from others of its plan, once that is bound.
     """
 
     name: ClassVar[str]
     keeps_order: ClassVar[bool] = True
     holds: ClassVar[bool] = False
     """Whether values that came in before may come out later than the next that is asked for."""
+    recalls: ClassVar[bool] = False
+    """Whether `recalling` makes values again: then those that are held back behind the stage need not be made by
+    running it from the beginning."""
     policy: Policy | None = None
+    number: str = attrs.field(default="", eq=False)
 
     @abstractmethod
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
@@ -156,6 +187,15 @@ class Stage(ABC):
             upstream: starts an iteration of everything before this stage.
             run: the iteration.
         """
+
+    def recalling(self, before: Recall, guard: Guard) -> Recall:
+        """Return what makes values of this stage again, by their origins; they pass through it, by default.
+
+        Args:
+            before: makes those that came in.
+            guard: what to call when something fails.
+        """
+        return before
 
     def wants(self, fields: Fields) -> Fields:
         """Return which fields must come in so that ``fields`` can go out. Any, unless a stage knows better."""
@@ -190,6 +230,8 @@ class Stage(ABC):
 class EachStage(Stage):
     """A stage that turns each value into one other, or drops it. Neighbours that fuse run in one loop."""
 
+    recalls: ClassVar[bool] = True
+
     @abstractmethod
     def function(self) -> Callable[[Any], Any]:
         """Return a new function from value to value; it may return `DROP`."""
@@ -207,6 +249,22 @@ class EachStage(Stage):
     @override
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
         return run_each([(self, self.name)], upstream, run)
+
+    @override
+    def recalling(self, before: Recall, guard: Guard) -> Recall:
+        function, guard = self.function(), guard.using(self.policy)
+
+        def recall(origin: Origin) -> Any:
+            value = before(origin)
+            if value is DROP:
+                return DROP
+            try:
+                return function(value)
+            except Exception as error:
+                guard.handle(error, self.name, origin)
+                return DROP
+
+        return recall
 
 
 def run_each(stages: list[tuple[EachStage, str]], upstream: Upstream, run: Run) -> Iterator[Item]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import Any, ClassVar, final
 
 import attrs
 from typing_extensions import override
 
-from webds.stages.base import Item, Labels, Run, Stage, Upstream
+from webds.origins import PartOrigin
+from webds.policy import Guard
+from webds.progress import Held
+from webds.stages.base import DROP, Item, Labels, Recall, Run, Stage, Upstream
 from webds.stages.collate import collate, collate_labelled, split_batch
 from webds.stages.functions import name_of
 from webds.typing import Origin
@@ -29,6 +32,7 @@ class Batch(Stage):
     """
 
     name: ClassVar[str] = "batch"
+    recalls: ClassVar[bool] = True
     n: int
     partial: bool = True
     collate: Callable[[list[Any]], Any] = collate
@@ -37,17 +41,16 @@ class Batch(Stage):
     @override
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
         guard = run.guard.using(self.policy)
-        is_ours = self.collate is collate
         due: list[None] = []
         items = upstream(run.watched_by(lambda: due.append(None)))
-        while chunk := list(islice(items, self.n)):
+        while chunk := list(itertools.islice(items, self.n)):
             if len(chunk) < self.n and not self.partial:
                 return
             origins = tuple(origin for origin, _ in chunk)
             values = [value for _, value in chunk]
             del chunk  # the batch is handed on without the samples it was made of
             try:
-                batch = collate_labelled(values, self.known_labels) if is_ours else self.collate(values)
+                batch = self._together(values)
             except Exception as error:
                 if not guard.handle(error, self.name, _blamed_first(origins, error)):
                     return
@@ -58,6 +61,25 @@ class Batch(Stage):
             if due:
                 due.clear()
                 run.pass_over()
+
+    def _together(self, values: list[Any]) -> Any:
+        return collate_labelled(values, self.known_labels) if self.collate is collate else self.collate(values)
+
+    @override
+    def recalling(self, before: Recall, guard: Guard) -> Recall:
+        guard = guard.using(self.policy)
+
+        def recall(origin: Origin) -> Any:
+            values = [value for one in origin if (value := before(one)) is not DROP]
+            if not values:
+                return DROP
+            try:
+                return self._together(values)
+            except Exception as error:
+                guard.handle(error, self.name, _blamed_first(origin, error))
+                return DROP
+
+        return recall
 
     @override
     def labelled(self, labels: Labels) -> Batch:
@@ -94,18 +116,43 @@ class Unbatch(Stage):
 
     name: ClassVar[str] = "unbatch"
     holds: ClassVar[bool] = True
+    recalls: ClassVar[bool] = True
 
     @override
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
         guard = run.guard.using(self.policy)
-        for origin, batch in upstream(run):
+        begun = run.held_by(self.number)
+        before = begun.left if begun.items else 0
+        for origin, batch in itertools.chain(list(begun.items), upstream(run)):
             try:
                 samples = split_batch(batch)
             except Exception as error:
                 if not guard.handle(error, self.name, origin):
                     return
                 continue
-            yield from zip(_origins(origin, samples), samples, strict=True)
+            held = run.progress.held[self.number] = Held([(origin, None)])
+            for part, sample in enumerate(samples):
+                held.left = part + 1
+                if held.left == len(samples):
+                    run.progress.held[self.number] = Held()
+                if part >= before:
+                    yield _part(origin, samples, part), sample
+            before = 0
+
+    @override
+    def recalling(self, before: Recall, guard: Guard) -> Recall:
+        guard = guard.using(self.policy)
+
+        def recall(origin: Origin) -> Any:
+            assert isinstance(origin, PartOrigin)  # made below
+            batch = before(origin.whole)
+            try:
+                return DROP if batch is DROP else split_batch(batch)[origin.part]
+            except Exception as error:
+                guard.handle(error, self.name, origin)
+                return DROP
+
+        return recall
 
     @override
     def labels(self, labels: Labels) -> Labels:
@@ -116,7 +163,6 @@ class Unbatch(Stage):
         return "along the first dimension"
 
 
-def _origins(origin: Origin, samples: Sequence[Any]) -> Sequence[Origin]:
-    if len(origin) == len(samples) and isinstance(origin[0], tuple):
-        return origin
-    return [origin] * len(samples)
+def _part(origin: Origin, samples: Sequence[Any], part: int) -> PartOrigin:
+    is_of_samples = len(origin) == len(samples) and isinstance(origin[0], tuple)
+    return PartOrigin.of(origin[part] if is_of_samples else origin, origin, part)

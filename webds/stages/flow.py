@@ -21,12 +21,11 @@ class Take(Stage):
 
     Attributes:
         n: how many.
-        number: tells the stage from others of its kind.
     """
 
     name: ClassVar[str] = "take"
+    recalls: ClassVar[bool] = True
     n: int
-    number: str = ""
 
     @override
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
@@ -68,6 +67,7 @@ class Repeat(Stage):
     """
 
     name: ClassVar[str] = "repeat"
+    recalls: ClassVar[bool] = True
     n: int | None = None
 
     @override

@@ -68,6 +68,7 @@ class Shuffle(Stage):
 
     name: ClassVar[str] = "shuffle"
     holds: ClassVar[bool] = True
+    recalls: ClassVar[bool] = True
     size: int
     seed: int
     initial: int | None = None
@@ -76,50 +77,41 @@ class Shuffle(Stage):
 
     @override
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
-        random = draws(self.seed, run.key, self.purpose)
-        buffer: list[Item] = []
-        sizes: list[int] = []
-        held = 0
-        target = self.size if self.initial is None else min(self.initial, self.size)
+        held = run.held_by(self.number)
+        random = draws(self.seed, run.key, self.purpose, held.left)
+        held.target = held.target or (self.size if self.initial is None else min(self.initial, self.size))
+        sizes = _Sizes(self.max_bytes, held.items)
         waiting: set[int] = set()
 
         def wait() -> None:
             """Note what is in the buffer at the end of a pass: the pass is over when the last of it has left."""
-            waiting.update(map(id, buffer))
+            waiting.update(map(id, held.items))
             if not waiting:
                 run.pass_over()
 
         items = upstream(run.watched_by(wait))
-        for item in items:
-            buffer.append(item)
-            if self.max_bytes is not None:
-                sizes.append(bytes_held(item[1]))
-                held += sizes[-1]
-            if len(buffer) < target and (self.max_bytes is None or held < self.max_bytes):
-                continue
-            if target < self.size:
-                # One stays in for each that leaves, until the buffer is full.
-                target += 1
-                second = next(items, None)
-                if second is not None:
-                    buffer.append(second)
-                    if self.max_bytes is not None:
-                        sizes.append(bytes_held(second[1]))
-                        held += sizes[-1]
-            while buffer and (len(buffer) >= target or (self.max_bytes is not None and held >= self.max_bytes)):
-                chosen = (next(random) * len(buffer)) >> 64
-                if self.max_bytes is not None:
-                    held -= sizes[chosen]
-                    sizes[chosen] = sizes[-1]
-                    sizes.pop()
-                leaving = _take(buffer, chosen)
+        while True:
+            while held.items and (len(held.items) >= held.target or sizes.are_full):
+                chosen = (next(random) * len(held.items)) >> 64
+                sizes.leave(chosen)
+                leaving = held.leave(chosen)
                 yield leaving
                 if waiting:
                     waiting.discard(id(leaving))
                     if not waiting:
                         run.pass_over()
-        while buffer:
-            yield _take(buffer, (next(random) * len(buffer)) >> 64)
+            if (item := next(items, None)) is None:
+                break
+            held.enter(item)
+            sizes.enter(item)
+            if held.target < self.size and (len(held.items) >= held.target or sizes.are_full):
+                # One stays in for each that leaves, until the buffer is full.
+                held.target += 1
+                if (item := next(items, None)) is not None:
+                    held.enter(item)
+                    sizes.enter(item)
+        while held.items:
+            yield held.leave((next(random) * len(held.items)) >> 64)
 
     @override
     def wants(self, fields: Fields) -> Fields:
@@ -145,9 +137,34 @@ class Shuffle(Stage):
         return f"a buffer of {self.size}{bound}, {start} before the first leaves; seed {self.seed}; {early}; {moved}"
 
 
-def _take(buffer: list[Item], chosen: int) -> Item:
-    """Take one item out in constant time: the last one moves to its place."""
-    item = buffer[chosen]
-    buffer[chosen] = buffer[-1]
-    buffer.pop()
-    return item
+@final
+class _Sizes:
+    """How much memory the items of a buffer hold, if there is a limit.
+
+    Args:
+        limit: the most they may hold; None for any, and then nothing is counted.
+        items: those that are in at the beginning.
+    """
+
+    def __init__(self, limit: int | None, items: Iterable[Item]) -> None:
+        self._limit = limit
+        self._sizes: list[int] = []
+        self._sum = 0
+        self.are_full = False
+        for item in items:
+            self.enter(item)
+
+    def enter(self, item: Item) -> None:
+        """Count an item at the last place."""
+        if self._limit is not None:
+            self._sizes.append(bytes_held(item[1]))
+            self._sum += self._sizes[-1]
+            self.are_full = self._sum >= self._limit
+
+    def leave(self, place: int) -> None:
+        """Count no more what is at a place; the last one moves there."""
+        if self._limit is not None:
+            self._sum -= self._sizes[place]
+            self._sizes[place] = self._sizes[-1]
+            self._sizes.pop()
+            self.are_full = self._sum >= self._limit

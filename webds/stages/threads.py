@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from webds.policy import Guard
-from webds.progress import Progress
+from webds.progress import Changes, Progress
 from webds.stages.base import Item, Run, Upstream
 from webds.typing import Origin
 
@@ -38,7 +38,7 @@ def run_in_threads(
     Yields:
         The items for which the function did not fail.
     """
-    window: deque[tuple[Origin, Future[Any], Progress]] = deque()
+    window: deque[tuple[Origin, Future[Any], Changes]] = deque()
     ahead = Progress()
     waiting = 0
     own: set[int] = set()
@@ -64,7 +64,7 @@ def run_in_threads(
                 except Exception as error:
                     failure, more = error, False  # its turn is after what came before it
                 else:
-                    window.append((origin, pool.submit(function, value), ahead.copy()))
+                    window.append((origin, pool.submit(function, value), ahead.changes()))
             if not window:
                 break
             origin = window[0][0]

@@ -37,3 +37,4 @@ def planned() -> None:
     assert_type(split.plan_for(batch_size=4).batches, tuple[int, ...])
     assert_type(split.plan_for().bytes_per_node, tuple[int, ...] | None)
     assert_type(split.plan_for().displacement, webds.Displacement)
+    assert_type(split.plan_for().displacement.times(2), webds.Displacement)

@@ -38,6 +38,7 @@ def tars(opener: webds.Opener) -> None:
     with source.reading(["x-0.tar"]) as ahead:
         assert_type(ahead, webds.TarSource)
     assert_type(source.listed("x-0.tar").size, int | None)
+    assert_type(source.listing()[0].size, int | None)
     assert_type(source.describe(), Sequence[tuple[str, str]])
     source.read_on("x-0.tar", on_error=webds.warn_and_continue)
 
