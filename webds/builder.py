@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Generic, Self, TypeGuard, final, overload
+from typing import Any, Generic, Self, TypeGuard, final, overload
 
 import attrs
 import torch
@@ -38,7 +38,7 @@ from webds.plan import Plan
 from webds.policy import Policy, PolicyLike
 from webds.sources.indexed import IndexedTarSource, SampleInfo
 from webds.sources.tar import TarShards, TarSource, Urls
-from webds.splitters import SplitByNodeAndWorker, SplitterLike, as_splitter
+from webds.splitters import BY_DEFAULT, SplitterLike, as_splitter
 from webds.stages.base import Stage
 from webds.stages.batch import Batch, Unbatch
 from webds.stages.collate import collate as default_collate
@@ -65,10 +65,6 @@ C2 = TypeVar("C2")
 D2 = TypeVar("D2")
 E2 = TypeVar("E2")
 F2 = TypeVar("F2")
-
-_BY_DEFAULT: Final = SplitByNodeAndWorker()
-"""The splitter of whom nobody said anything: by its identity, it is known that nobody did."""
-
 
 @final
 @attrs.frozen(init=False)
@@ -148,7 +144,7 @@ class DatasetBuilder(Generic[ValueT_co]):
                 verify=verify,
             )
         remainder: Remainder | None = "uneven" if isinstance(source, IndexedSource) else None
-        plan = Plan(source=source, splitter=_BY_DEFAULT, remainder=remainder, policy=Policy.of(on_error))
+        plan = Plan(source=source, splitter=BY_DEFAULT, remainder=remainder, policy=Policy.of(on_error))
         object.__setattr__(self, "plan", plan)  # frozen: there is no other way in
 
     @classmethod
@@ -187,7 +183,7 @@ class DatasetBuilder(Generic[ValueT_co]):
             return self
         if not isinstance(source, TarSource):
             raise TypeError(f"indexed() is for tar shards; the source of this builder is a {type(source).__name__}")
-        remainder = "uneven" if self.plan.splitter is _BY_DEFAULT else None
+        remainder = "uneven" if self.plan.splitter is BY_DEFAULT else None
         return self._evolve(source=IndexedTarSource(source), remainder=self.plan.remainder or remainder)
 
     def select_samples(self, predicate: Callable[[SampleInfo], object]) -> Self:

@@ -2,29 +2,69 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
-from collections.abc import Generator, Iterator, Sequence
-from typing import Any, Final, final
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, Final, Protocol, final, runtime_checkable
 
 import attrs
 import numpy as np
 
 from webds.abc import IndexedSource
-from webds.dealing import Dealing, PassOrder, Positions, Remainder, SampleOrder, Window
+from webds.dealing import Dealing, Positions, Remainder, SampleOrder, Window
 from webds.errors import LengthError, SplitError
-from webds.observing import Observer, observing
+from webds.picking import LOST, Part, Picker
 from webds.stages.base import EachStage, Fields, Item, Run, Stage
 from webds.stages.batch import Batch
 from webds.stages.flow import Repeat, Take
 from webds.stages.shuffle import Shuffle
 from webds.typing import Place
 
-__all__ = ["BySample"]
+__all__ = ["BySample", "Order", "OrderOfPass", "OrderedSource"]
 
-_STREAMED: Final = 64
-"""So many samples one after the other are read as a stream, or a whole shard."""
+_ENDLESS: Final = 1 << 62
+class OrderOfPass(Protocol):
+    """The order of the samples in one pass."""
+
+    def located(self, positions: Positions) -> Iterator[tuple[list[int], list[int]]]:
+        """Yield the shards' numbers and the ordinals of the samples at ``positions``, some at a time."""
+        ...
+
+
+class Order(Protocol):
+    """The order of the samples of a source in any pass."""
+
+    @property
+    def counts(self) -> Positions:
+        """Number of samples of each shard."""
+        ...
+
+    @property
+    def total(self) -> int | None:
+        """Number of samples in a pass; None without end."""
+        ...
+
+    @property
+    def seen(self) -> int | None:
+        """The position by which every sample has come at least once, if that is not just the end of the pass."""
+        ...
+
+    def of_pass(self, key: tuple[int, ...]) -> OrderOfPass:
+        """Return the order of one pass."""
+        ...
+
+
+@runtime_checkable
+class OrderedSource(Protocol):
+    """A source that has an order of its own, and of several parts."""
+
+    def order(self, world_size: int) -> Order:
+        """Return the order of its samples."""
+        ...
+
+    def parts(self, run: Run) -> Callable[[int], Part]:
+        """Return a function from the number of a shard to how it is read."""
+        ...
 
 
 @final
@@ -55,7 +95,7 @@ class BySample:
         if self.remainder == "uneven":
             return
         for stage in self.stages:
-            if isinstance(stage, EachStage) and stage.drops:
+            if stage.drops:
                 raise SplitError(
                     f"{stage.name}({stage.describe()}) drops values, so that no equal numbers for all ranks can be "
                     f'promised, as split(remainder="{self.remainder}") does: leave samples out by select_samples, '
@@ -64,8 +104,18 @@ class BySample:
                 )
 
     @functools.cached_property
-    def order(self) -> SampleOrder:
-        """The order of the samples."""
+    def order(self) -> Order:
+        """The order of the samples, for one rank."""
+        return self.order_for(1)
+
+    def order_for(self, world_size: int) -> Order:
+        """Return the order of the samples; that of a mix may depend on how many a `take` lets each rank have."""
+        if isinstance(self.source, OrderedSource):
+            return self.source.order(world_size)
+        return self._order
+
+    @functools.cached_property
+    def _order(self) -> SampleOrder:
         return SampleOrder(np.asarray(self.source.counts(), np.int64), self.shard_seed, self.window)
 
     @functools.cached_property
@@ -96,15 +146,14 @@ class BySample:
         """Whether several passes stand in one row."""
         return any(isinstance(self.stages[i], Repeat) for i in self.passed_over)
 
-    def dealing(self, world_size: int, start: int = 0) -> tuple[int, Dealing]:
-        """Return how many samples a pass has, and how all passes are dealt out.
+    def dealing(self, world_size: int, start: int = 0) -> tuple[int | None, Dealing]:
+        """Return how many samples a pass has, None without end, and how all passes are dealt out.
 
         Args:
             world_size: number of ranks.
             start: the first position that is dealt out.
         """
-        one_pass = self.order.counts.sum().item()
-        total: int | None = one_pass
+        total = one_pass = self.order_for(world_size).total
         for i in sorted(self.passed_over):
             stage = self.stages[i]
             if isinstance(stage, Take):
@@ -112,7 +161,7 @@ class BySample:
                 total = limit if total is None else min(total, limit)
                 one_pass = one_pass if self._is_behind_repeat(i) else total
             elif isinstance(stage, Repeat):
-                total = None if total is None or (stage.n is None and one_pass) else total * (stage.n or 1)
+                total = None if total is None or (stage.n is None and one_pass != 0) else total * (stage.n or 1)
         first = next((stage for stage in self.stages if isinstance(stage, Batch)), None)
         block = 1 if first is None else first.n
         return one_pass, Dealing(total=total, block=block, remainder=self.remainder, start=start)
@@ -198,21 +247,34 @@ class BySample:
             raise LengthError("no end is known: repeat() was given no number of passes")
         return n
 
-    def read(self, run: Run, fields: Fields, observer: Observer, *, names_url: bool) -> Generator[Item]:
+    def parts(self, run: Run, fields: Fields, *, names_url: bool) -> Callable[[int], Part]:
+        """Return a function from the number of a shard to how it is read.
+
+        Args:
+            run: the iteration, or the pass of one.
+            fields: the fields that somebody will look at; None for all.
+            names_url: whether the samples are to have their shard's URL as a field.
+        """
+        if isinstance(self.source, OrderedSource):
+            return self.source.parts(run)
+        source, shards, observer = self.source, self.source.shards(), run.observer
+        return lambda number: Part(source, shards[number], fields, run.guard, observer, names_url)
+
+    def read(self, run: Run, fields: Fields, *, names_url: bool) -> Generator[Item]:
         """Yield the samples of one place, with their origins.
 
         Args:
             run: the iteration, or the pass of one.
             fields: the fields that somebody will look at; None for all.
-            observer: hears of what is opened.
             names_url: whether the samples are to have their shard's URL as a field.
         """
         resumed, progress = run.resumes_here, run.progress
         start = 0 if run.start is None or resumed is None else run.start
         skipped = 0 if run.start is not None or resumed is None else resumed.read
         one_pass, dealing = self.dealing(run.place.world_size, start)
-        shards = self.source.shards()
-        number, order = -1, self.order.of_pass(run.key)
+        whole = self.order_for(run.place.world_size)
+        picker = Picker(self.parts(run, fields, names_url=names_url), whole.counts)
+        number, order, seen = -1, whole.of_pass(run.key), whole.seen
         progress.passes, progress.shard, progress.read = run.passes, 0, skipped
 
         def count() -> int:
@@ -225,134 +287,30 @@ class BySample:
                     if self.repeats and i != number:
                         if number == 0:
                             run.pass_over()
-                        number, order = i, self.order.of_pass((*run.key, i))
-                    for origin, sample in self._samples(order, inside, shards, run, fields, observer):
-                        progress.read += 1
-                        if names_url and isinstance(sample, dict):
-                            sample["__url__"] = origin[0]
-                        if sample is not _LOST:
-                            yield origin, sample
-                        if run.guard.stopped:
-                            return
+                        number, order = i, whole.of_pass((*run.key, i))
+                    if seen is not None and inside[0] >= seen:
+                        seen = None
+                        run.pass_over()
+                    for numbers, ordinals in order.located(inside):
+                        for item in picker.pick(numbers, ordinals):
+                            progress.read += 1
+                            if item[1] is not LOST:
+                                yield item
+                            if run.guard.stopped:
+                                return
         finally:
             run.guard.end_reading(count)
 
-    def _samples(
-        self,
-        order: PassOrder,
-        positions: Positions,
-        shards: Sequence[str],
-        run: Run,
-        fields: Fields,
-        observer: Observer,
-    ) -> Iterator[Item]:
-        """Yield the samples at positions of one pass."""
-        for numbers, ordinals in order.located(positions):
-            readers: dict[int, _Reader] = {}
-            for number, ordinal in zip(numbers, ordinals, strict=True):
-                if number not in readers:
-                    count = int(self.order.counts[number])
-                    readers[number] = _Reader(self.source, shards[number], count, run, fields)
-                readers[number].ordinals.append(ordinal)
-            try:
-                for number, ordinal in zip(numbers, ordinals, strict=True):
-                    with observing(observer):
-                        sample = readers[number].next()
-                    key = sample.get("__key__") if isinstance(sample, dict) else None
-                    yield (shards[number], ordinal, key), sample
-            finally:
-                for reader in readers.values():
-                    reader.close()
 
-
-_LOST: Final = object()
-"""Stands for a sample in place of which there was an error that was let pass."""
-
-
-@final
-class _Reader:
-    """Samples of one shard, in the order in which they are wanted.
-
-    Args:
-        source: where the shard is.
-        shard: its URL.
-        count: how many samples it has.
-        run: the iteration.
-        fields: the fields that somebody will look at; None for all.
-    """
-
-    def __init__(self, source: IndexedSource[Any], shard: str, count: int, run: Run, fields: Fields) -> None:
-        self._source = source
-        self._shard = shard
-        self._count = count
-        self._run = run
-        self._fields = fields
-        self.ordinals: list[int] = []
-        self._read = 0
-        self._alone = False
-        self._samples: Generator[Any] | None = None
-
-    def next(self) -> Any:
-        """Return the next sample, or `_LOST`."""
-        self._read += 1
-        is_last = self._read == len(self.ordinals)
-        try:
-            sample = self._one()
-            if is_last and self._samples is not None:
-                next(self._samples, None)  # a source may have something to say at the end of a shard
-        except Exception as error:
-            self.close()
-            self._run.guard.handle(error, "read", url=self._shard)
-            return _LOST
-        if is_last:
-            self.close()
-        return sample
-
-    def _one(self) -> Any:
-        ordinal = self.ordinals[self._read - 1]
-        if not self._alone:
-            try:
-                if self._samples is None:
-                    self._samples = self._begin(self.ordinals[self._read - 1 :])
-                return next(self._samples)
-            except Exception:
-                # What was read together fails together: which of them it is shows when each is read by itself.
-                self._alone = True
-                self.close()
-        with contextlib.closing(_iterator(self._source.read_at(self._shard, (ordinal,), self._fields))) as samples:
-            return next(samples)
-
-    def _begin(self, wanted: list[int]) -> Generator[Any]:
-        first, end = wanted[0], wanted[-1] + 1
-        if len(wanted) < min(_STREAMED, self._count) or wanted != list(range(first, end)):
-            return _iterator(self._source.read_at(self._shard, wanted, self._fields))
-        samples = self._source.read(self._shard, self._fields, first)
-        return _iterator(samples, None if end == self._count else len(wanted))
-
-    def close(self) -> None:
-        """Let go of the shard."""
-        if self._samples is not None:
-            self._samples.close()
-            self._samples = None
-
-
-def _iterator(samples: Iterator[Any], n: int | None = None) -> Generator[Any]:
-    """Yield the samples, or the first ``n``, and close what yields them in the end."""
-    try:
-        yield from itertools.islice(samples, n)
-    finally:
-        close = getattr(samples, "close", None)
-        if close is not None:
-            close()
-
-
-def _passes(positions: Positions, one_pass: int, total: int | None) -> Iterator[tuple[int, Positions]]:
+def _passes(positions: Positions, one_pass: int | None, total: int | None) -> Iterator[tuple[int, Positions]]:
     """Yield the numbers of the passes, and the positions within each.
 
     What is behind the end fills up the last step: it is the beginning of the last pass again.
     """
     if one_pass == 0:
         return
+    if one_pass is None:
+        one_pass = _ENDLESS
     if total is not None:
         last = (total - 1) // one_pass * one_pass
         positions = np.where(positions < total, positions, last + (positions - total) % min(one_pass, total - last))

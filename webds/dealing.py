@@ -58,11 +58,18 @@ class SampleOrder:
         counts: number of samples of each shard.
         shard_seed: seed of the order of the shards; None for the source's order.
         window: how samples are shuffled; None for shard by shard, each in its own order.
+        seen: None: every sample has come once when the pass is at its end.
     """
 
     counts: Positions
     shard_seed: int | None = None
     window: Window | None = None
+    seen: None = attrs.field(default=None, init=False)
+
+    @property
+    def total(self) -> int:
+        """Number of samples in a pass."""
+        return int(self.counts.sum())
 
     def of_pass(self, key: tuple[int, ...]) -> PassOrder:
         """Return the order of one pass.

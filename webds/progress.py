@@ -22,6 +22,8 @@ class Progress:
         read: how many samples of it, or how many values, have been handed out.
         taken: of each `take` behind that, by its number in the plan, how many values went through.
         done: whether the iteration is at its end.
+        members: of each source of a mix, by its name, how far it is; then ``shard`` and ``read`` are the round and the
+            turn in it.
     """
 
     passes: tuple[int, ...] = ()
@@ -29,21 +31,26 @@ class Progress:
     read: int = 0
     taken: dict[str, int] = attrs.field(factory=dict[str, int])
     done: bool = False
+    members: dict[str, Progress] = attrs.field(factory=dict[str, "Progress"])
 
     def copy(self) -> Progress:
         """Return one that stays as this one is now."""
-        return attrs.evolve(self, taken=dict(self.taken))
+        members = {name: member.copy() for name, member in self.members.items()}
+        return attrs.evolve(self, taken=dict(self.taken), members=members)
 
     def follow(self, other: Progress) -> None:
         """Take over what another one knows, and keep what it does not."""
-        self.passes, self.shard, self.read = other.passes, other.shard, other.read
+        self.passes, self.shard, self.read, self.members = other.passes, other.shard, other.read, other.members
         self.taken.update(other.taken)
 
     def dump(self) -> dict[str, Any]:
         """Return it for JSON."""
-        return {**attrs.asdict(self), "passes": list(self.passes)}
+        state: dict[str, Any] = {**attrs.asdict(self, recurse=False), "passes": list(self.passes)}
+        members = {name: member.dump() for name, member in state.pop("members").items()}
+        return state | ({"members": members} if members else {})
 
     @classmethod
     def parse(cls, state: dict[str, Any]) -> Progress:
         """Return what `dump` was called of."""
-        return cls(tuple(state["passes"]), state["shard"], state["read"], dict(state["taken"]), state["done"])
+        members = {name: cls.parse(member) for name, member in state.get("members", {}).items()}
+        return cls(tuple(state["passes"]), state["shard"], state["read"], dict(state["taken"]), state["done"], members)

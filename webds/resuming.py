@@ -17,7 +17,7 @@ import torch.utils.data
 
 from webds.errors import StateError
 from webds.order import EpochClock, Turn
-from webds.plan import Plan
+from webds.plan import ComposedSource, Plan
 from webds.progress import Progress
 from webds.redaction import redact
 from webds.stages.base import Run, Stage
@@ -149,6 +149,10 @@ def fingerprint(plan: Plan) -> dict[str, Any]:
         "split": name_of(plan.splitter) if plan.by_sample is None else "by sample",  # type: ignore[arg-type]
         "stages": [_text(stage) for stage in plan.stages],
     }
+    if isinstance(plan.source, ComposedSource):
+        found["mix"] = plan.source.how
+        for name, member in plan.source.plans.items():
+            found |= {f"{name}: {what}": value for what, value in fingerprint(member).items()}
     if plan.by_sample is not None:
         counts = plan.by_sample.order.counts
         found["samples"] = f"{int(counts.sum())} {_digest(counts.tolist())}"
@@ -172,7 +176,7 @@ def _is_elastic(plan: Plan, world_size: int, workers: int) -> bool:
     behind = plan.stages[division.known + 1 :]
     keeps = all(isinstance(stage, Repeat) or stage.length(1) == 1 for stage in behind)
     is_whole = division.known == len(plan.stages) or isinstance(plan.stages[division.known], Batch)
-    return keeps and is_whole and len(repeats) <= 1 and plan.policy.raises
+    return keeps and is_whole and len(repeats) <= 1 and plan.raises
 
 
 def _position(plan: Plan, marks: Mapping[int, Mark], place: Place) -> dict[str, Any] | None:

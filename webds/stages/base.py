@@ -16,6 +16,7 @@ from typing_extensions import override
 from webds.abc import Decoder
 from webds.errors import EmptyDatasetError
 from webds.metrics import Meter
+from webds.observing import Observer
 from webds.order import EpochClock, Turn
 from webds.policy import Guard, Policy
 from webds.progress import Progress
@@ -66,6 +67,7 @@ class Run:
         progress: where it is noted how far the run has come.
         resumed: where the run goes on, instead of at the beginning.
         start: the first position that is dealt out of the pass ``resumed`` is in, where samples are dealt out.
+        observed: measures opening and reading; also in the sources of a mix, which have no rows of a meter.
     """
 
     guard: Guard
@@ -79,6 +81,12 @@ class Run:
     progress: Progress = attrs.field(factory=Progress)
     resumed: Progress | None = None
     start: int | None = None
+    observed: Meter | None = None
+
+    @property
+    def observer(self) -> Observer:
+        """Who hears of what is opened."""
+        return Observer(self.guard.retried, None if self.observed is None else self.observed.opened)
 
     @property
     def resumes_here(self) -> Progress | None:
@@ -128,6 +136,7 @@ class Run:
                 f"{how} dropped all {dropped} that went in, so there is nothing to iterate over; "
                 f"seen were {', '.join(seen) if seen else 'values without fields'}",
                 stage=stage.partition(" ")[0],
+                source=self.guard.source,
             )
 
 
@@ -147,6 +156,11 @@ class Stage(ABC):
     holds: ClassVar[bool] = False
     """Whether values that came in before may come out later than the next that is asked for."""
     policy: Policy | None = None
+
+    @property
+    def drops(self) -> bool:
+        """Whether the stage may drop single values, by what it is told of them."""
+        return False
 
     @abstractmethod
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
@@ -192,12 +206,7 @@ class EachStage(Stage):
 
     @abstractmethod
     def function(self) -> Callable[[Any], Any]:
-        """Return a new function from value to value; it may return `DROP`."""
-
-    @property
-    def drops(self) -> bool:
-        """Whether the function may return `DROP`."""
-        return False
+        """Return a new function from value to value; it may return `DROP`, if the stage `drops`."""
 
     @property
     def fuses(self) -> bool:
