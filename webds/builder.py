@@ -39,13 +39,14 @@ from webds.policy import Policy, PolicyLike
 from webds.sources.indexed import IndexedTarSource, SampleInfo
 from webds.sources.tar import TarShards, TarSource, Urls
 from webds.splitters import BY_DEFAULT, SplitterLike, as_splitter
-from webds.stages.base import Stage
+from webds.stages.base import EachStage, Stage
 from webds.stages.batch import Batch, Unbatch
 from webds.stages.collate import collate as default_collate
 from webds.stages.fields import Associate, Decode, Rename, Select, ToTuple
 from webds.stages.flow import Repeat, Take
 from webds.stages.functions import Filter, Map, MapDict, MapTuple, Pipe
 from webds.stages.into import Into, RecordT
+from webds.stages.join import COLLISIONS, MISSING, Collision, Join, Missing
 from webds.stages.shuffle import Shuffle
 from webds.tar import Duplicates, MissingEnd, base_plus_ext
 from webds.typing import KeyFunction, Sample, U, ValueT_co
@@ -423,6 +424,59 @@ class DatasetBuilder(Generic[ValueT_co]):
     ) -> DatasetBuilder[Sample]:
         """Merge into each sample what ``table``, a dict or a function, has for its key."""
         return self._then(Associate(table=table))
+
+    def join(
+        self: DatasetBuilder[Sample],
+        companions: DatasetBuilder[Sample] | Source[Sample],
+        *,
+        by: Callable[[str], str] | None = None,
+        missing: Missing = "raise",
+        collision: Collision = "raise",
+    ) -> DatasetBuilder[Sample]:
+        """Put into each sample the fields that companion shards have for its key, such as embeddings beside images.
+
+        Nothing is written anew. Without an index, each shard has its companion shard at the same place of the list, and
+        both are read in step: to be called before any `shuffle` of samples. Companions in another order, and some that
+        are too many, are found as long as not more than 64 MiB of them have to be held. With one
+        (``companions.indexed()``), or in memory, they may be anywhere and in any order: what is in step is read as
+        a stream, and all else is read by itself.
+
+        Args:
+            companions: a builder, whose stages make one sample of each, such as `decode` or `rename`; or a source.
+            by: from the key of a sample to that of its companion; None for the same.
+            missing: what becomes of a sample without a companion: ``"raise"``: a `SampleError` that names key and
+                shard; ``"skip"``: it is left out, which the ledger and `Dataset.stats` tell; ``"keep"``: it stays
+                as it is.
+            collision: what becomes of a field that both have: ``"raise"``: a `FieldError`; ``"left"``: that of the
+                sample stays; ``"right"``: that of its companion takes its place.
+
+        Raises:
+            TypeError: the companions shuffle, batch, drop some, or the like.
+            UrlError: when it is built: there is no index, and not one companion shard for each.
+        """
+        if missing not in MISSING or collision not in COLLISIONS:
+            raise ValueError(f"join(missing={missing!r}, collision={collision!r}): expected one of {MISSING}, and one "
+                             f"of {COLLISIONS}")  # fmt: skip
+        plan = DatasetBuilder[Any](companions).plan if isinstance(companions, Source) else companions.plan
+        stages = tuple(stage for stage in plan.stages if isinstance(stage, EachStage))
+        others = [stage.name for stage in plan.stages if stage not in stages or stage.drops or not stage.fuses]
+        if plan.shard_seed is not None or plan.window is not None:
+            others.append("shuffle")
+        if isinstance(plan.source, TarShards) and plan.source.foresees:
+            others.append("prefetch")
+        if others:
+            raise TypeError(f"join() reads companions as samples ask for them, one for each: {', '.join(others)} has no "
+                            "meaning for them")  # fmt: skip
+        stage = Join(
+            left=self.plan.source, source=plan.source, stages=stages, missing=missing, collision=collision,
+            by=None if by is None else _function("join", by), policy=None if plan.policy == Policy() else plan.policy,
+            resolve=functools.partial(resolve_decoders, dict(plan.decoders)),
+        )  # fmt: skip
+        before = [other.name for other in self.plan.stages if other.holds or isinstance(other, Batch)]
+        if stage.in_step and before:
+            raise TypeError(f"join() reads companions in step, and {before[0]} changes the order: call it before, or "
+                            "indexed() on the companions")  # fmt: skip
+        return self._then(stage)
 
     @overload
     def to_tuple(self: DatasetBuilder[Sample], a: str, /, *, missing: object = ...) -> DatasetBuilder[Tuple1]: ...

@@ -91,7 +91,14 @@ class BySample:
     window: Window | None = None
 
     def check(self) -> None:
-        """Raise if the ranks are to have equal numbers of batches, and a stage may take some away."""
+        """Raise if the ranks are to have equal numbers of batches, and a stage may take some away; or out of step."""
+        for stage in self.stages:
+            if self.window is not None and stage.in_step:
+                raise SplitError(
+                    f"shuffle(window_shards={self.window.shards}): {stage.name}({stage.describe()}) has to get samples "
+                    "in the order of their shards; call indexed() on the companions",
+                    stage="split",
+                )
         if self.remainder == "uneven":
             return
         for stage in self.stages:

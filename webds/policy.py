@@ -270,6 +270,12 @@ class Guard:
         loss = Loss("read", redact(url), None, None, text, epoch=self._iteration.epoch, source=self.source)
         self.ledger.record(*[loss] * samples)
 
+    def skipped(self, error: Exception, stage: str, origin: Origin) -> None:
+        """Write down that a sample is left out, as a stage was told to: no error, but not silent either."""
+        first = _first(origin)
+        annotate(error, url=first.url, key=first.key, stage=stage, source=first.source or self.source)
+        self.ledger.record(*self._losses(error, stage, None, [_Where(*one) for one in _samples(origin)], "skipped"))
+
     def handle(
         self,
         error: Exception,

@@ -35,7 +35,7 @@ Integers: TypeAlias = NDArray[np.int64]
 _ROUND: Final = 64
 """About so many turns are in a round."""
 
-_BLOCK: Final = 1024
+_BLOCK: Final = 64
 _KEPT: Final = 64
 _ENDLESS: Final = 1 << 62
 
@@ -83,7 +83,13 @@ class Turns:
 
     def _uniform(self, source: int, numbers: Integers) -> NDArray[np.float64]:
         """Return what is drawn for turns of a source, between 0 and 1."""
+        if not len(numbers):
+            return np.empty(0)
         blocks = numbers // _BLOCK
+        first, last = int(blocks.min()), int(blocks.max())
+        if last - first <= len(numbers) // _BLOCK + 1:
+            drawn = [self._draw(source, block) for block in range(first, last + 1)]
+            return np.concatenate(drawn)[numbers - first * _BLOCK]
         found = np.empty(len(numbers))
         for block in np.unique(blocks).tolist():
             mine = blocks == block

@@ -162,6 +162,11 @@ class Stage(ABC):
         """Whether the stage may drop single values, by what it is told of them."""
         return False
 
+    @property
+    def in_step(self) -> bool:
+        """Whether samples have to come in the order of their shards."""
+        return False
+
     @abstractmethod
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
         """Yield the items of this stage.
