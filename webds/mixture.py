@@ -527,6 +527,14 @@ class _Mixing:
         limits = self._limits(how)
         first, skipped = progress.shard, progress.read
         for number in itertools.count(first):
+            alive = [stream for stream in self._streams if not stream.is_dry]
+            if not alive:
+                return
+            if len(alive) == 1 and how.exhausted == "continue":  # its next turn may be far away
+                progress.shard, progress.read = number, 0
+                yield from iter(alive[0].next, None)
+                alive[0].end()
+                return
             sources = turns.between(number, number + 1)[0].tolist()
             for turn, source in enumerate(sources):
                 stream = self._streams[source]
