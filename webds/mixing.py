@@ -158,7 +158,7 @@ def _member(function: str, name: str, source: object) -> Member:
             "together: say it of the mix"
         )
     resolve = functools.partial(resolve_decoders, dict(plan.decoders))
-    return Member(name=name, plan=plan, resolve=resolve, splits=plan.splitter is not BY_DEFAULT)
+    return Member(name=name, plan=plan, resolve=resolve, splits=plan.splitter != BY_DEFAULT)
 
 
 def _shares(parameter: str, shares: Any, names: Sequence[str], *, whole: bool) -> tuple[float, ...]:

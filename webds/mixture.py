@@ -81,16 +81,20 @@ class Member:
         """Its policy; None for that of the mix."""
         return None if self.plan.policy == Policy() else self.plan.policy
 
-    def bound(self, mix: Plan, *, by_sample: bool) -> Member:
-        """Return the member that is run: what it was not told itself, ``mix`` says."""
+    def bound(self, mix: Plan, *, by_shard: bool) -> Member:
+        """Return the member that is run: what it was not told itself, ``mix`` says.
+
+        Args:
+            mix: the plan around it.
+            by_shard: whether that says that shards are to be divided.
+        """
         plan = self.plan
-        is_told = mix.remainder is None and mix.splitter is not BY_DEFAULT
         plan = attrs.evolve(
             plan,
             shard_seed=mix.shard_seed if plan.shard_seed is None else plan.shard_seed,
             window=mix.window if plan.window is None else plan.window,
             splitter=plan.splitter if self.splits else mix.splitter,
-            remainder=plan.remainder if by_sample or self.splits or not is_told else None,
+            remainder=plan.remainder if self.splits or not by_shard else None,
             path=self.name if mix.path is None else f"{mix.path}/{self.name}",
             wanted=mix.fields,
             url_wanted=mix.names_url,
@@ -181,8 +185,8 @@ class _Mixed(Source[Any], ABC):
 
     def bound(self, plan: Plan) -> Source[Any]:
         """Return the source that is run, of plans that are bound, and have what ``plan`` says of all."""
-        by_sample = plan.by_sample is not None
-        members = tuple(member.bound(plan, by_sample=by_sample) for member in self.members)
+        by_shard = plan.remainder is None and (plan.splitter != BY_DEFAULT or isinstance(self, IndexedMixture))
+        members = tuple(member.bound(plan, by_shard=by_shard) for member in self.members)
         return attrs.evolve(self, members=members, purpose="mix" if plan.path is None else f"mix {plan.path}")
 
     def length(self, place: Place) -> int:

@@ -143,16 +143,17 @@ def _digest(parts: Sequence[object]) -> str:
 def fingerprint(plan: Plan) -> dict[str, Any]:
     """Return what a state has to fit: all that decides which samples come, and in which order."""
     shards = plan.source.shards()
-    found: dict[str, Any] = {
+    found: dict[str, Any] = {}
+    if isinstance(plan.source, ComposedSource):
+        found["mix"] = plan.source.how
+        for name, member in plan.source.plans.items():
+            found |= {f"{name}: {what}": value for what, value in fingerprint(member).items()}
+    found |= {
         "shards": f"{len(shards)} {_digest([redact(shard) for shard in shards])}",
         "shard_seed": plan.shard_seed,
         "split": name_of(plan.splitter) if plan.by_sample is None else "by sample",  # type: ignore[arg-type]
         "stages": [_text(stage) for stage in plan.stages],
     }
-    if isinstance(plan.source, ComposedSource):
-        found["mix"] = plan.source.how
-        for name, member in plan.source.plans.items():
-            found |= {f"{name}: {what}": value for what, value in fingerprint(member).items()}
     if plan.by_sample is not None:
         counts = plan.by_sample.order.counts
         found["samples"] = f"{int(counts.sum())} {_digest(counts.tolist())}"
