@@ -388,7 +388,9 @@ def test_fields_that_nobody_looks_at_are_not_read_and_the_url_is_there(tmp_path:
 def test_decoders_and_caches_are_those_of_each_source(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "a.tar", [{"__key__": "a", "x.num": "7"}])
     tar = webds.DatasetBuilder(shard)
-    twice = tar.cache(tmp_path / "cache", local=True).prefetch().decode().with_decoder("num", lambda data: int(data) * 2)
+    twice = (
+        tar.cache(tmp_path / "cache", local=True).prefetch().decode().with_decoder("num", lambda data: int(data) * 2)
+    )
     mixed = webds.concat([twice, tar.indexed().decode().with_decoder("num", lambda data: int(data) + 1)])
     assert _list(mixed.to_tuple("x.num")) == [(14,), (8,)]
     assert any((tmp_path / "cache").iterdir())

@@ -67,6 +67,7 @@ D2 = TypeVar("D2")
 E2 = TypeVar("E2")
 F2 = TypeVar("F2")
 
+
 @final
 @attrs.frozen(init=False)
 class DatasetBuilder(Generic[ValueT_co]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Final, Protocol, final, runtime_checkable
 
 import attrs
@@ -14,7 +14,7 @@ from webds.abc import IndexedSource
 from webds.dealing import Dealing, Positions, Remainder, SampleOrder, Window
 from webds.errors import LengthError, SplitError
 from webds.picking import LOST, Part, Picker
-from webds.stages.base import EachStage, Fields, Item, Run, Stage
+from webds.stages.base import Fields, Item, Run, Stage
 from webds.stages.batch import Batch
 from webds.stages.flow import Repeat, Take
 from webds.stages.shuffle import Shuffle
@@ -23,6 +23,8 @@ from webds.typing import Place
 __all__ = ["BySample", "Order", "OrderOfPass", "OrderedSource"]
 
 _ENDLESS: Final = 1 << 62
+
+
 class OrderOfPass(Protocol):
     """The order of the samples in one pass."""
 

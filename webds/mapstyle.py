@@ -174,9 +174,7 @@ def _joined(joiner: Joiner, origin: Origin, sample: Any) -> Any:
 def _refuse_others(plan: Plan) -> None:
     """Raise an error for what has no meaning where each sample is reached by itself."""
     others = [
-        stage.name
-        for stage in plan.stages
-        if not _makes_one(stage) or (stage.drops and not isinstance(stage, Select))
+        stage.name for stage in plan.stages if not _makes_one(stage) or (stage.drops and not isinstance(stage, Select))
     ]
     if plan.shard_seed is not None and "shuffle" not in others:
         others.insert(0, "shuffle")

@@ -143,7 +143,9 @@ class _Reader:
                 # What was read together fails together: which of them it is shows when each is read by itself.
                 self._alone = True
                 self.close()
-        with contextlib.closing(_iterator(self._source.read_at(self._part.shard, (ordinal,), self._part.fields))) as samples:
+        with contextlib.closing(
+            _iterator(self._source.read_at(self._part.shard, (ordinal,), self._part.fields))
+        ) as samples:
             return next(samples)
 
     def _begin(self, wanted: list[int]) -> Generator[Any]:

@@ -279,7 +279,10 @@ class Plan:
     def values(self, run: Run) -> Iterator[Any]:
         """Start one iteration and yield its values, without their origins."""
         if (
-            not self.stages and self.by_sample is None and run.meter is None and run.guard.policy.raises
+            not self.stages
+            and self.by_sample is None
+            and run.meter is None
+            and run.guard.policy.raises
             and not isinstance(self.source, ComposedSource)
         ):  # then nobody needs to know origins
             return self._read_shards(run, _as_they_are)
@@ -454,7 +457,12 @@ class Plan:
         if self.by_sample is not None:
             rows += self.by_sample.describe(order)
         elif isinstance(self.source, ComposedSource):
-            rows.append(("order", f"each worker mixes what it reads, so that it depends on their number: {self.source.obstacle or 'shards are divided by a splitter'}"))
+            rows.append(
+                (
+                    "order",
+                    f"each worker mixes what it reads, so that it depends on their number: {self.source.obstacle or 'shards are divided by a splitter'}",
+                )
+            )
         else:
             axes = " and ".join(sorted(self.splitter.axes)) or "nothing"
             rows.append(("order", f"{order}; split over {axes} by {name_of(self.splitter)}"))  # type: ignore[arg-type]

@@ -25,8 +25,8 @@ from webds.order import bits
 __all__ = ["EXHAUSTED", "Concatenated", "Exhausted", "InRow", "Interleaved", "Row", "Turns"]
 
 Exhausted: TypeAlias = Literal["stop", "continue", "repeat"]
-"""What happens when a source runs dry: the mix ends; it goes on with the rest, in their proportions; or the source begins
-again, and the mix ends when all have been gone through."""
+"""What happens when a source runs dry: the mix ends; it goes on with the rest, in their proportions; or the source
+begins again, and the mix ends when all have been gone through."""
 
 EXHAUSTED: Final[tuple[Exhausted, ...]] = ("stop", "continue", "repeat")
 
@@ -335,8 +335,7 @@ class Interleaved(InRow):
     def row(self, sizes: Sequence[int | None], purpose: str = "mix") -> Row:
         turns = self.turns(purpose, sizes)
         if (counts := self.counts) is not None:
-            return _InTurns(turns, [None if size is None or size > n else size for size, n in zip(sizes, counts, strict=True)],
-                            counts, "continue")  # fmt: skip
+            return _InTurns(turns, sizes, counts, "continue")
         if self.exhausted == "continue":
             return _InTurns(turns, sizes, sizes, "continue")
         # One that is empty cannot begin again.

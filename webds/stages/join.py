@@ -22,7 +22,8 @@ from webds.typing import Origin, Sample
 __all__ = ["COLLISIONS", "MISSING", "Collision", "Join", "Joiner", "KeyedSource", "Missing"]
 
 Missing: TypeAlias = Literal["raise", "skip", "keep"]
-"""What becomes of a sample without a companion: an error; it is left out, and that is written down; it stays as it is."""
+"""What becomes of a sample without a companion: an error; it is left out, and that is written down; or it stays as it
+is."""
 
 Collision: TypeAlias = Literal["raise", "left", "right"]
 """What becomes of a field that both have: an error; that of the sample stays; that of its companion takes its place."""
@@ -137,8 +138,8 @@ class Join(Stage):
     def bound(self, resolve: Resolver, fields: Fields) -> Join:
         if self.in_step and len(self.left.shards()) != len(self.source.shards()):
             raise UrlError(
-                f"join: {len(self.left.shards())} shards have {len(self.source.shards())} companion shards, and without "
-                "an index each needs its own, at the same place of the list: call indexed() on the companions",
+                f"join: {len(self.left.shards())} shards have {len(self.source.shards())} companion shards, and "
+                "without an index each needs its own, at the same place of the list: call indexed() on the companions",
                 stage=self.name,
             )
         stages: list[EachStage] = []
@@ -167,8 +168,8 @@ class Join(Stage):
         both = {"raise": "an error", "left": "that of the sample", "right": "that of the companion"}[self.collision]
         first = f"{redact(shards[0])}{' …' if len(shards) > 1 else ''}" if shards else "none"
         return (
-            f"{len(shards)} companion shards ({first}){what}, {how}, by the key{key}; a sample without one {fate}; of a "
-            f"field that both have: {both}"
+            f"{len(shards)} companion shards ({first}){what}, {how}, by the key{key}; a sample without one {fate}; of "
+            f"a field that both have: {both}"
         )
 
 
