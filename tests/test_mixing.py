@@ -47,7 +47,7 @@ def test_sources_are_builders_datasets_or_sources_by_name_or_in_a_list() -> None
     expected = _list(webds.concat([A, B]))
     for form in forms:
         assert _list(webds.concat([form, B])) == _list(webds.concat({"x": form, "y": B})) == expected
-    with pytest.raises(TypeError, match="'1' is 'b.tar'.*DatasetBuilder"):
+    with pytest.raises(TypeError, match=r"'1' is 'b.tar'.*DatasetBuilder"):
         webds.concat([A, "b.tar"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="no sources"):
         webds.concat([])
@@ -80,7 +80,7 @@ def test_cycle_is_what_each_batch_of_its_size_holds() -> None:
     for rank in of_ranks(mixed, 2, 2):
         assert [Counter(value[0] for value in batch) for batch in rank] == [{"a": 3, "b": 1}] * 2
     with pytest.raises(ValueError, match="whole number"):
-        webds.mix([A, B], cycle=[1.5, 1], exhausted="stop")  # type: ignore[call-overload]  # pyright: ignore
+        webds.mix([A, B], cycle=[1.5, 1], exhausted="stop")  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 
 
 def test_counts_are_those_of_one_iteration() -> None:
@@ -93,10 +93,16 @@ def test_counts_are_those_of_one_iteration() -> None:
     assert Counter(value[0] for value in itertools.chain(*of_ranks(streamed, 2, 2))) == {"a": 5, "b": 10}
 
 
+def test_of_one_that_is_empty_there_are_none_to_count() -> None:
+    for empty in (_numbered("c", 0), _numbered("c", 0).filter(bool)):
+        with pytest.raises(SplitError, match="'c' has no samples"):
+            _list(webds.mix({"a": A, "c": empty}, counts=[3, 2]))
+
+
 def test_just_one_way_to_share_out_is_said_and_what_happens_then() -> None:
     mix: Any = webds.mix
-    for options in ({}, {"weights": [1, 1], "cycle": [1, 1], "exhausted": "stop"}, {"counts": [1, 1], "exhausted": "stop"},
-                    {"weights": [1, 1]}):  # fmt: skip
+    twice, dry = {"weights": [1, 1], "cycle": [1, 1], "exhausted": "stop"}, {"counts": [1, 1], "exhausted": "stop"}
+    for options in ({}, twice, dry, {"weights": [1, 1]}):
         with pytest.raises(TypeError, match="mix"):
             mix([A, B], **options)
     with pytest.raises(ValueError, match="exhausted='now'"):
@@ -268,8 +274,8 @@ def test_a_remainder_takes_samples_that_are_known_one_by_one() -> None:
         mixed.split(remainder="drop").build()
     with pytest.raises(ValueError, match="say it of the mix"):
         webds.concat([A.split(remainder="pad"), B])
-    with pytest.raises(SplitError, match="'b' has the stage filter|drops values"):
-        mixed.filter(bool).split(remainder="pad").build()
+    with pytest.raises(SplitError, match="drops values"):
+        webds.concat([A, B]).filter(bool).split(remainder="pad").build()
 
 
 def test_a_worker_without_a_shard_is_an_error_where_weights_are_to_be_kept(tmp_path: Path) -> None:
@@ -311,7 +317,7 @@ def test_errors_and_losses_name_the_source_and_policies_are_their_own(streamed: 
         return builder.filter(bool) if streamed else builder
 
     good = member("a", "a0.2").on_error("skip", ledger=tmp_path / "a.jsonl")
-    with pytest.raises(ValueError, match="not b0.1") as caught:
+    with pytest.raises(ValueError, match=r"not b0\.1") as caught:
         _list(webds.concat({"a": good, "b": member("b", "b0.1")}))
     assert '"source": "b"' in str(caught.value.__notes__)
 

@@ -466,8 +466,8 @@ class DatasetBuilder(Generic[ValueT_co]):
         if isinstance(plan.source, TarShards) and plan.source.foresees:
             others.append("prefetch")
         if others:
-            raise TypeError(f"join() reads companions as samples ask for them, one for each: {', '.join(others)} has no "
-                            "meaning for them")  # fmt: skip
+            raise TypeError(f"join() reads companions as samples ask for them, one for each: {', '.join(others)} has "
+                            "no meaning for them")  # fmt: skip
         stage = Join(
             left=self.plan.source, source=plan.source, stages=stages, missing=missing, collision=collision,
             by=None if by is None else _function("join", by), policy=None if plan.policy == Policy() else plan.policy,

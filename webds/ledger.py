@@ -6,8 +6,8 @@ lines::
     {"epoch": 0, "stage": "decode", "url": "a.tar", "key": "0001", "ordinal": 1, "field": "jpg",
      "error": "DecodeError: …", "action": "skipped"}
 
-Of a mix, ``source`` comes on top. ``action`` is that of `Loss`, or ``retried``, of a transfer; then ``attempt``, ``delay`` and ``offset`` come on top,
-see `Retry`. URLs stand there without their secrets, as everywhere.
+``action`` is that of `Loss`, or ``retried``, of a transfer; then ``attempt``, ``delay`` and ``offset`` come on top,
+see `Retry`; of a mix, ``source``. URLs stand there without their secrets, as everywhere.
 """
 
 from __future__ import annotations

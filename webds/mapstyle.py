@@ -42,8 +42,8 @@ class IndexedDataset(torch.utils.data.Dataset[ValueT_co], Generic[ValueT_co]):
         """
         if isinstance(plan.source, ComposedSource):
             raise TypeError(
-                "map_style() is of one source: torch.utils.data.ConcatDataset puts several together, and a sampler with "
-                "weights mixes them"
+                "map_style() is of one source: torch.utils.data.ConcatDataset puts several together, and a sampler "
+                "with weights mixes them"
             )
         if not isinstance(plan.source, IndexedSource):
             raise TypeError(

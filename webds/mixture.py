@@ -320,6 +320,8 @@ class _MixedOrder:
         dealt = [division.dealing(world_size) for division in divisions]
         self.counts: NDArray[np.int64] = np.asarray(mixture.counts(), np.int64)
         sizes = [dealing.total for _, dealing in dealt]
+        if isinstance(mixture.in_row, Interleaved) and mixture.in_row.counts is not None and 0 in sizes:
+            raise _none_of(mixture.members[sizes.index(0)])
         self.row: Row = mixture.in_row.row(sizes, mixture.purpose)
         self.total: int | None = self.row.total
         firsts = [one_pass for one_pass, _ in dealt]
@@ -394,7 +396,8 @@ class _MemberRow:
     def located(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the shards' numbers in the mix, and the ordinals, of samples by their numbers in the row."""
         rounds, numbers = divmod(numbers, self._wraps) if self._wraps else (np.zeros_like(numbers), numbers)
-        passes, numbers = divmod(numbers, self._one_pass) if self._repeats else (np.zeros_like(numbers), numbers)
+        one_pass = self._one_pass if self._repeats else None
+        passes, numbers = divmod(numbers, one_pass) if one_pass else (np.zeros_like(numbers), numbers)
         cuts = (np.flatnonzero(np.diff(rounds) | np.diff(passes)) + 1).tolist()
         shards: list[int] = []
         ordinals: list[int] = []
@@ -410,6 +413,13 @@ class _MemberRow:
         if self._known is None or self._known[0] != key:
             self._known = key, self._order.of_pass(key)
         return self._known[1]
+
+
+def _none_of(member: Member) -> SplitError:
+    return SplitError(
+        f"mix(counts=…): {member.name!r} has no samples here, of which so many are to be handed out", stage="split",
+        source=member.path,
+    )  # fmt: skip
 
 
 _TAKEN: Final = "of "
@@ -513,8 +523,8 @@ class _Mixing:
     def one_by_one(self) -> Iterator[Item]:
         """Yield the items of one member after the other."""
         progress = self._run.progress
-        for progress.shard in range(progress.shard, len(self._streams)):
-            stream = self._streams[progress.shard]
+        for number, stream in list(enumerate(self._streams))[progress.shard :]:
+            progress.shard = number
             while (item := stream.next()) is not None:
                 yield item
             stream.end()
@@ -571,6 +581,8 @@ class _Mixing:
             return None
         item = stream.again() if how.wraps and not stream.is_dry else None
         if item is None:
+            if how.counts is not None and stream.is_empty:
+                raise _none_of(stream.member)
             stream.end()
         return item
 

@@ -457,12 +457,8 @@ class Plan:
         if self.by_sample is not None:
             rows += self.by_sample.describe(order)
         elif isinstance(self.source, ComposedSource):
-            rows.append(
-                (
-                    "order",
-                    f"each worker mixes what it reads, so that it depends on their number: {self.source.obstacle or 'shards are divided by a splitter'}",
-                )
-            )
+            why = self.source.obstacle or "shards are divided by a splitter"
+            rows.append(("order", f"each worker mixes what it reads, so that it depends on their number: {why}"))
         else:
             axes = " and ".join(sorted(self.splitter.axes)) or "nothing"
             rows.append(("order", f"{order}; split over {axes} by {name_of(self.splitter)}"))  # type: ignore[arg-type]

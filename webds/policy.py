@@ -350,7 +350,7 @@ class Guard:
                 message, url=last.url, key=last.key, field=last.field, stage=last.stage, source=last.source
             )
         for member in self._iteration.members.values():
-            if member._iteration is not self._iteration:
+            if member._iteration is not self._iteration:  # noqa: SLF001  # of its own class
                 member.finish()
 
     def _losses(

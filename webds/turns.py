@@ -71,15 +71,17 @@ class Turns:
 
     def least(self, source: int, rounds: Integers) -> Integers:
         """Return a number of turns that a source had before ``rounds``; it may have had one more."""
-        return np.floor(rounds * self.rate(source)).astype(np.int64)
+        least: Integers = np.floor(rounds * self.rate(source)).astype(np.int64)
+        return least
 
     def before(self, source: int, rounds: Integers) -> Integers:
         """Return how many turns a source had before each of ``rounds``."""
         if self.in_cycles:
             return rounds * int(self.rate(source))
         time = rounds * self.rate(source)
-        k = np.floor(time).astype(np.int64)
-        return k + (self._uniform(source, k) < time - k)
+        k: Integers = np.floor(time).astype(np.int64)
+        before: Integers = k + (self._uniform(source, k) < time - k)
+        return before
 
     def _uniform(self, source: int, numbers: Integers) -> NDArray[np.float64]:
         """Return what is drawn for turns of a source, between 0 and 1."""
@@ -200,12 +202,14 @@ class _InTurns(Row):
     def _start(self, rounds: Integers) -> Integers:
         """Return the positions at which rounds begin."""
         starts = [np.minimum(self._turns.before(i, rounds), limit) for i, limit in enumerate(self._limits)]
-        return np.sum(starts, axis=0, dtype=np.int64)
+        total: Integers = np.sum(starts, axis=0, dtype=np.int64)
+        return total
 
     def _least(self, rounds: Integers) -> Integers:
         """Return positions at which rounds begin, if not up to one for each source later."""
         starts = [np.minimum(self._turns.least(i, rounds), limit) for i, limit in enumerate(self._limits)]
-        return np.sum(starts, axis=0, dtype=np.int64)
+        total: Integers = np.sum(starts, axis=0, dtype=np.int64)
+        return total
 
     def _rounds(self, positions: Integers) -> Integers:
         """Return the last rounds that begin at or before ``positions``."""

@@ -113,7 +113,7 @@ def test_an_error_of_a_companion_is_its_own_and_a_policy_lets_it_pass(
     write_shard(
         tmp_path / "c" / "1.tar",
         [{"__key__": f"key{n:05d}", "emb.json": "[" if n == 7 else f"[{n}]"} for n in range(5, 10)],
-    )  # noqa: E501
+    )
     joined = samples.join(right(companions)).to_tuple("cls", "emb.json")
     with pytest.raises(webds.DecodeError) as caught:
         list(joined.build())
@@ -139,7 +139,7 @@ def test_what_is_held_is_bounded_and_nobody_is_taken_for_missing(samples: Builde
         if is_found:
             assert len(list(dataset)) == 15
         else:
-            with pytest.raises(SampleError, match="not in step.*300 bytes.*indexed"):
+            with pytest.raises(SampleError, match=r"not in step.*300 bytes.*indexed"):
                 list(dataset)
 
 
