@@ -440,7 +440,8 @@ class DatasetBuilder(Generic[ValueT_co]):
         both are read in step: to be called before any `shuffle` of samples. Companions in another order, and some that
         are too many, are found as long as not more than 64 MiB of them have to be held. With one
         (``companions.indexed()``), or in memory, they may be anywhere and in any order: what is in step is read as
-        a stream, and all else is read by itself.
+        a stream, and all else is read by itself. Several companions of one key are an error where one is searched; in
+        step, nothing is.
 
         Args:
             companions: a builder, whose stages make one sample of each, such as `decode` or `rename`; or a source.

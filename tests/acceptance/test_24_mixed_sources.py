@@ -1,4 +1,4 @@
-"""Line 24: mixed sources keep their weights on every rank, deterministically; who runs dry is dealt with as was said."""
+"""Line 24: mixed sources keep their weights on every rank, deterministically; who runs dry is treated as was said."""
 
 from __future__ import annotations
 
