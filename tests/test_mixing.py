@@ -244,9 +244,10 @@ def test_a_state_of_another_mix_is_refused_and_the_difference_named() -> None:
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_it_pickles_and_runs_in_workers(start: Literal["fork", "spawn"], tmp_path: Path) -> None:
-    tar = webds.DatasetBuilder(numbered_shards(tmp_path, shards=4, samples=5)).map(label)
-    for member in (tar.shuffle(3), tar.indexed().map(as_is)):
-        mixed = webds.mix([member, tar.indexed()], cycle=[1, 1], exhausted="continue").batch(4, collate=list)
+    tar = webds.DatasetBuilder(numbered_shards(tmp_path, shards=4, samples=5))
+    indexed = tar.indexed().map(label)
+    for member in (tar.map(label).shuffle(3), indexed.map(as_is)):
+        mixed = webds.mix([member, indexed], cycle=[1, 1], exhausted="continue").batch(4, collate=list)
         loader = mixed.loader(num_workers=2, multiprocessing_context=start)
         whole = list(loader)
         assert sorted(itertools.chain(*whole)) == sorted(list(range(20)) * 2)

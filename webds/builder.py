@@ -461,7 +461,8 @@ class DatasetBuilder(Generic[ValueT_co]):
                              f"of {COLLISIONS}")  # fmt: skip
         plan = DatasetBuilder[Any](companions).plan if isinstance(companions, Source) else companions.plan
         stages = tuple(stage for stage in plan.stages if isinstance(stage, EachStage))
-        others = [stage.name for stage in plan.stages if stage not in stages or stage.drops or not stage.fuses]
+        others = [stage.name for stage in plan.stages if not isinstance(stage, EachStage)]
+        others += [stage.name for stage in stages if stage.drops or not stage.fuses]
         if plan.shard_seed is not None or plan.window is not None:
             others.append("shuffle")
         if isinstance(plan.source, TarShards) and plan.source.foresees:

@@ -11,6 +11,7 @@ turn, and no rhythm can fall in with that of batches or ranks.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final, Literal, TypeAlias, final
@@ -202,14 +203,12 @@ class _InTurns(Row):
     def _start(self, rounds: Integers) -> Integers:
         """Return the positions at which rounds begin."""
         starts = [np.minimum(self._turns.before(i, rounds), limit) for i, limit in enumerate(self._limits)]
-        total: Integers = np.sum(starts, axis=0, dtype=np.int64)
-        return total
+        return functools.reduce(np.add, starts)
 
     def _least(self, rounds: Integers) -> Integers:
         """Return positions at which rounds begin, if not up to one for each source later."""
         starts = [np.minimum(self._turns.least(i, rounds), limit) for i, limit in enumerate(self._limits)]
-        total: Integers = np.sum(starts, axis=0, dtype=np.int64)
-        return total
+        return functools.reduce(np.add, starts)
 
     def _rounds(self, positions: Integers) -> Integers:
         """Return the last rounds that begin at or before ``positions``."""
