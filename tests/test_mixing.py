@@ -426,3 +426,24 @@ def test_it_explains_itself() -> None:
 def test_subset_is_of_one_source() -> None:
     with pytest.raises(ValueError, match="mix of several"):
         webds.concat([A, B]).build().subset = (0, 2)
+
+
+@pytest.mark.parametrize("exhausted", EXHAUSTED)
+def test_all_is_closed_when_it_ends_early_or_fails(exhausted: Exhausted, tmp_path: Path) -> None:
+    streams: list[Any] = []
+
+    def opener(url: str) -> Any:
+        streams.append(Path(url).open("rb"))
+        return streams[-1]
+
+    tar = webds.DatasetBuilder(numbered_shards(tmp_path), opener=opener)
+    other = tar.rename(other="cls").select("other")
+    mixed = webds.mix([tar, tar.shuffle(3), tar.prefetch(), tar.join(other)], cycle=[1, 1, 1, 1], exhausted=exhausted)
+    iterator = iter(mixed.build())
+    assert len(list(itertools.islice(iterator, 9))) == 9
+    del iterator
+    assert len(streams) > 4
+    assert all(stream.closed for stream in streams)
+    with pytest.raises(ZeroDivisionError):
+        list(mixed.map(lambda sample: 1 // 0).build())
+    assert all(stream.closed for stream in streams)
