@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_workers import as_is, is_odd, label
 from places import Rank, of_ranks, steps
@@ -154,6 +154,7 @@ sources = st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=3), min_siz
 topologies = st.sampled_from(((1, 0), (1, 2), (2, 1), (4, 2)))
 
 
+@settings(max_examples=40)
 @given(
     sources=sources, window=st.sampled_from((None, 2)), remainder=st.sampled_from(REMAINDERS), before=topologies,
     after=topologies, stop=st.integers(0, 5), passes=st.sampled_from((None, 2)), exhausted=st.sampled_from(EXHAUSTED),
@@ -222,7 +223,7 @@ def test_a_mix_at_each_place_goes_on_where_it_was(kind: Any, behind: str, worker
     builder = BEHIND[behind](mixed)
     whole = list(Rank(builder, workers=workers, epoch=1))
     assert whole
-    for stop in range(0, len(whole) + 1, 5):
+    for stop in range(0, len(whole) + 1, max(1, len(whole) // 4)):
         rank = Rank(builder, workers=workers, epoch=1)
         assert list(itertools.islice(rank, stop)) == whole[:stop]
         again = Rank(builder, workers=workers, state=rank.state())

@@ -80,8 +80,8 @@ def test_24_over_real_ranks(tmp_path: Path) -> None:
 
 
 def _of_a(sample: dict[str, Any]) -> str:
-    return f"a {sample['__key__']}"
+    return f"a-{sample['__key__']}"
 
 
 def _of_b(sample: dict[str, Any]) -> str:
-    return f"b {sample['__key__']}"
+    return f"b-{sample['__key__']}"
