@@ -8,7 +8,7 @@ import pickle
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -243,23 +243,36 @@ def test_a_state_of_another_mix_is_refused_and_the_difference_named() -> None:
             other.build().load_state_dict(state)
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_it_pickles_and_runs_in_workers(start: Literal["fork", "spawn"], tmp_path: Path) -> None:
+def _in_workers(tmp_path: Path, *, streamed: bool) -> Builder:
     tar = webds.DatasetBuilder(numbered_shards(tmp_path, shards=4, samples=5))
     indexed = tar.indexed().map(label)
-    for member in (tar.map(label).shuffle(3), indexed.map(as_is)):
-        mixed = webds.mix([member, indexed], cycle=[1, 1], exhausted="continue").batch(4, collate=list)
-        loader = mixed.loader(num_workers=2, multiprocessing_context=start)
-        whole = list(loader)
-        assert sorted(itertools.chain(*whole)) == sorted(list(range(20)) * 2)
-        loader = pickle.loads(pickle.dumps(mixed)).loader(num_workers=2, multiprocessing_context=start)
-        iterator = iter(loader)
-        assert list(itertools.islice(iterator, 3)) == whole[:3]
-        state = loader.state_dict()
-        del iterator
-        loader = mixed.loader(num_workers=2, multiprocessing_context=start)
-        loader.load_state_dict(state)
-        assert list(loader) == whole[3:]
+    member = tar.map(label).shuffle(3) if streamed else indexed.map(as_is)
+    mixed = webds.mix([member, indexed], cycle=[1, 1], exhausted="continue").batch(4, collate=list)
+    return pickle.loads(pickle.dumps(mixed))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_it_runs_in_workers_and_goes_on_there(streamed: bool, tmp_path: Path) -> None:
+    mixed = _in_workers(tmp_path, streamed=streamed)
+    whole = list(mixed.loader(num_workers=2))
+    assert whole == list(itertools.chain(*of_ranks(mixed, 1, 2)))
+    assert sorted(itertools.chain(*whole)) == sorted(list(range(20)) * 2)
+    loader = mixed.loader(num_workers=2)
+    iterator = iter(loader)
+    assert list(itertools.islice(iterator, 3)) == whole[:3]
+    state = json.loads(json.dumps(loader.state_dict()))
+    del iterator
+    loader = mixed.loader(num_workers=2)
+    loader.load_state_dict(state)
+    assert list(loader) == whole[3:]
+
+
+def test_it_runs_in_workers_that_are_spawned(tmp_path: Path) -> None:
+    mixed = webds.round_robin(
+        [_in_workers(tmp_path, streamed=streamed) for streamed in (False, True)], exhausted="stop"
+    )
+    loader = mixed.loader(num_workers=1, multiprocessing_context="spawn")
+    assert list(loader) == list(mixed.build())
 
 
 def test_what_a_member_was_not_told_the_mix_says() -> None:

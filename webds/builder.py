@@ -444,7 +444,8 @@ class DatasetBuilder(Generic[ValueT_co]):
         step, nothing is.
 
         Args:
-            companions: a builder, whose stages make one sample of each, such as `decode` or `rename`; or a source.
+            companions: a builder, with stages of single samples, such as `decode`, `rename` or `filter`: one that is
+                dropped is missing; or a source.
             by: from the key of a sample to that of its companion; None for the same.
             missing: what becomes of a sample without a companion: ``"raise"``: a `SampleError` that names key and
                 shard; ``"skip"``: it is left out, which the ledger and `Dataset.stats` tell; ``"keep"``: it stays
@@ -453,7 +454,7 @@ class DatasetBuilder(Generic[ValueT_co]):
                 sample stays; ``"right"``: that of its companion takes its place.
 
         Raises:
-            TypeError: the companions shuffle, batch, drop some, or the like.
+            TypeError: the companions shuffle, batch, or the like.
             UrlError: when it is built: there is no index, and not one companion shard for each.
         """
         if missing not in MISSING or collision not in COLLISIONS:
@@ -462,14 +463,14 @@ class DatasetBuilder(Generic[ValueT_co]):
         plan = DatasetBuilder[Any](companions).plan if isinstance(companions, Source) else companions.plan
         stages = tuple(stage for stage in plan.stages if isinstance(stage, EachStage))
         others = [stage.name for stage in plan.stages if not isinstance(stage, EachStage)]
-        others += [stage.name for stage in stages if stage.drops or not stage.fuses]
+        others += [stage.name for stage in stages if not stage.fuses]
         if plan.shard_seed is not None or plan.window is not None:
             others.append("shuffle")
         if isinstance(plan.source, TarShards) and plan.source.foresees:
             others.append("prefetch")
         if others:
-            raise TypeError(f"join() reads companions as samples ask for them, one for each: {', '.join(others)} has "
-                            "no meaning for them")  # fmt: skip
+            raise TypeError(f"join() reads companions as samples ask for them: {', '.join(others)} has no meaning "
+                            "for them")  # fmt: skip
         stage = Join(
             left=self.plan.source, source=plan.source, stages=stages, missing=missing, collision=collision,
             by=None if by is None else _function("join", by), policy=None if plan.policy == Policy() else plan.policy,

@@ -149,6 +149,12 @@ def test_what_is_passed_is_let_go_when_samples_are_dropped_before(samples: Build
     assert list(joined.to_tuple("cls", "emb.json").build()) == [(n, [n]) for n in (0, 4, 8, 12)]
 
 
+def test_a_companion_that_is_dropped_is_missing(samples: Builder, tmp_path: Path) -> None:
+    companions = _companions(tmp_path / "c", *_thirds()).filter(lambda sample: sample["emb.json"] != [7])
+    assert _values(samples.join(companions, missing="keep")) == [*WHOLE[:7], (b"7", None), *WHOLE[8:]]
+    assert _values(samples.join(companions, missing="skip")) == [*WHOLE[:7], *WHOLE[8:]]
+
+
 def test_in_step_the_order_must_be_that_of_the_shards(samples: Builder, tmp_path: Path) -> None:
     companions = _companions(tmp_path / "c", *_thirds())
     with pytest.raises(TypeError, match="shuffle changes the order"):
@@ -157,7 +163,7 @@ def test_in_step_the_order_must_be_that_of_the_shards(samples: Builder, tmp_path
         samples.indexed().join(companions).shuffle(0, window_shards=2).build()
     with pytest.raises(UrlError, match="3 shards have 1 companion shards"):
         samples.join(_companions(tmp_path / "d", range(15))).build()
-    for other in (companions.shuffle(0), companions.batch(2), companions.filter(bool), companions.prefetch()):
+    for other in (companions.shuffle(0), companions.batch(2), companions.decode(threads=1), companions.prefetch()):
         with pytest.raises(TypeError, match="has no meaning"):
             samples.join(other)
 

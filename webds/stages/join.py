@@ -14,7 +14,7 @@ from webds.abc import IndexedSource, Source
 from webds.errors import FieldError, SampleError, UrlError, annotate
 from webds.observing import observing
 from webds.redaction import redact
-from webds.stages.base import EachStage, Fields, Item, Labels, Resolver, Run, Stage, Upstream, fields_there
+from webds.stages.base import DROP, EachStage, Fields, Item, Labels, Resolver, Run, Stage, Upstream, fields_there
 from webds.stages.functions import name_of
 from webds.stages.shuffle import bytes_held
 from webds.typing import Origin, Sample
@@ -205,22 +205,30 @@ class Joiner:
         key = str(sample["__key__"])
         wanted = key if stage.by is None else stage.by(key)
         found = self._companions.find(origin, wanted)
-        if found is None:
-            if stage.missing == "raise":
-                raise stage.without(origin)
-            return None if stage.missing == "skip" else dict(sample)
-        shard, companion = found
-        try:
-            for name, function in self._functions:
-                try:
-                    companion = function(companion)
-                except Exception as error:
-                    annotate(error, stage=name)
-                    raise
-            return self._merged(sample, companion)
-        except Exception as error:
-            annotate(error, url=shard, key=wanted)
-            raise
+        if found is not None:
+            shard, companion = found
+            try:
+                companion = self._made_of(companion)
+                if companion is not DROP:
+                    return self._merged(sample, companion)
+            except Exception as error:
+                annotate(error, url=shard, key=wanted)
+                raise
+        if stage.missing == "raise":
+            raise stage.without(origin)
+        return None if stage.missing == "skip" else dict(sample)
+
+    def _made_of(self, companion: Any) -> Any:
+        """Return what becomes of a companion; `DROP` for one that is left out."""
+        for name, function in self._functions:
+            try:
+                companion = function(companion)
+            except Exception as error:
+                annotate(error, stage=name)
+                raise
+            if companion is DROP:
+                break
+        return companion
 
     def _merged(self, sample: Mapping[str, Any], companion: Any) -> Sample:
         if not isinstance(companion, Mapping):
