@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from in_workers import as_is, is_odd, label
 from places import Rank, of_ranks, steps
 from shards import numbered_shards, write_members, write_shard
+from typing_extensions import override
 
 import webds
 from webds.dealing import REMAINDERS, Remainder
@@ -48,7 +49,7 @@ def test_sources_are_builders_datasets_or_sources_by_name_or_in_a_list() -> None
     for form in forms:
         assert _list(webds.concat([form, B])) == _list(webds.concat({"x": form, "y": B})) == expected
     with pytest.raises(TypeError, match=r"'1' is 'b.tar'.*DatasetBuilder"):
-        webds.concat([A, "b.tar"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+        webds.concat([A, "b.tar"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="no sources"):
         webds.concat([])
 
@@ -80,7 +81,7 @@ def test_cycle_is_what_each_batch_of_its_size_holds() -> None:
     for rank in of_ranks(mixed, 2, 2):
         assert [Counter(value[0] for value in batch) for batch in rank] == [{"a": 3, "b": 1}] * 2
     with pytest.raises(ValueError, match="whole number"):
-        webds.mix([A, B], cycle=[1.5, 1], exhausted="stop")  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+        webds.mix([A, B], cycle=[1.5, 1], exhausted="stop")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 def test_counts_are_those_of_one_iteration() -> None:
@@ -392,9 +393,11 @@ def test_fields_that_nobody_looks_at_are_not_read_and_the_url_is_there(tmp_path:
     read: list[Any] = []
 
     class Noting(webds.Source[webds.Sample]):
+        @override
         def shards(self) -> Sequence[str]:
             return ["s"]
 
+        @override
         def read(self, shard: str, fields: Any = None, start: int = 0) -> Iterator[webds.Sample]:
             read.append(fields)
             return iter([{"__key__": "k", "a": b"1", "b": b"2"}])
@@ -447,7 +450,7 @@ def test_all_is_closed_when_it_ends_early_or_fails(exhausted: Exhausted, tmp_pat
     streams: list[Any] = []
 
     def opener(url: str) -> Any:
-        streams.append(Path(url).open("rb"))
+        streams.append(Path(url).open("rb"))  # noqa: SIM115  # whoever asked closes it
         return streams[-1]
 
     tar = webds.DatasetBuilder(numbered_shards(tmp_path), opener=opener)

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias, overload
 from webds.abc import IndexedSource, Source
 from webds.builder import DatasetBuilder
 from webds.dataset import BaseDataset, resolve_decoders
+from webds.dealing import Remainder
 from webds.mixture import Member, mixture_of
 from webds.plan import Plan
 from webds.splitters import BY_DEFAULT
@@ -125,7 +126,7 @@ def _mixed(members: Sequence[Member], in_row: InRow) -> DatasetBuilder[Any]:
     if isinstance(in_row, Interleaved) and in_row.shares is None and not isinstance(source, IndexedSource):
         obstacle = next(filter(None, (member.obstacle for member in members)))
         raise TypeError(f'mix(weights="size") has to know how many samples there are: {obstacle}')
-    remainder = "uneven" if isinstance(source, IndexedSource) else None
+    remainder: Remainder | None = "uneven" if isinstance(source, IndexedSource) else None
     return DatasetBuilder[Any].of(Plan(source=source, splitter=BY_DEFAULT, remainder=remainder))
 
 

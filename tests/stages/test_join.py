@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from places import Rank
 from shards import numbered_shards, write_members, write_shard
+from typing_extensions import override
 
 import webds
 from webds.errors import EmptyDatasetError, FieldError, SampleError, SplitError, UrlError
@@ -79,9 +80,11 @@ def test_whoever_is_missing_is_found_out(data: st.DataObject, tmp_path_factory: 
     class Stream(webds.Source[webds.Sample]):
         """One shard of companions, without an index."""
 
+        @override
         def shards(self) -> list[str]:
             return ["c"]
 
+        @override
         def read(self, shard: str, fields: Any = None, start: int = 0) -> Any:
             return iter([{"__key__": str(n), "y": -n} for n in there][start:])
 
