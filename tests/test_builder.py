@@ -852,3 +852,40 @@ def test_select_samples_predicate_is_asked_before_data_is_read(tmp_path: Path) -
     chosen = webds.DatasetBuilder(urls).indexed().select_samples(lambda info: info.key.endswith("7"))
     assert len(chosen.build()) == 2
     assert [sample["__key__"] for sample in chosen.build()] == ["key00007", "key00017"]
+
+
+_LEFT = webds.MemorySource([{"__key__": "a", "x": 1}, {"__key__": "b", "x": 2}])
+
+
+def test_join_companions_bring_their_fields() -> None:
+    source = webds.MemorySource([{"__key__": "b", "y": 20}, {"__key__": "a", "y": 10}])
+    for companions in (source, webds.DatasetBuilder(source)):
+        joined = webds.DatasetBuilder(_LEFT).join(companions)
+        assert list(joined.build()) == [{"__key__": "a", "x": 1, "y": 10}, {"__key__": "b", "x": 2, "y": 20}]
+
+
+def test_join_by_makes_the_key_of_the_companion() -> None:
+    companions = webds.MemorySource([{"__key__": "A", "y": 1}, {"__key__": "B", "y": 2}])
+    joined = webds.DatasetBuilder(_LEFT).join(companions, by=str.upper)
+    assert [(sample["x"], sample["y"]) for sample in joined.build()] == [(1, 1), (2, 2)]
+
+
+def test_join_missing_is_an_error_a_skip_or_nothing() -> None:
+    companions = webds.MemorySource([{"__key__": "b", "y": 2}])
+    builder = webds.DatasetBuilder(_LEFT)
+    with pytest.raises(webds.SampleError, match="no companion"):
+        list(builder.join(companions).build())
+    assert [sample["x"] for sample in builder.join(companions, missing="skip").build()] == [2]
+    assert [sample.get("y") for sample in builder.join(companions, missing="keep").build()] == [None, 2]
+    with pytest.raises(ValueError, match="missing='drop'"):
+        builder.join(companions, missing="drop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def test_join_collision_says_whose_field_it_is() -> None:
+    companions = webds.MemorySource([{"__key__": "a", "x": 10}, {"__key__": "b", "x": 20}])
+    builder = webds.DatasetBuilder(_LEFT)
+    with pytest.raises(webds.FieldError, match="both have this field") as caught:
+        list(builder.join(companions).build())
+    assert caught.value.field == "x"
+    assert [sample["x"] for sample in builder.join(companions, collision="left").build()] == [1, 2]
+    assert [sample["x"] for sample in builder.join(companions, collision="right").build()] == [10, 20]

@@ -68,7 +68,7 @@ def _units(builder: webds.DatasetBuilder[Any], place: Place, epoch: int) -> list
     """The shards of each window, or each by itself, in the order of a node."""
     division = builder.plan.by_sample
     assert division is not None
-    order = division.order_at(place).of_pass((epoch,))
+    order = division.plain_order_at(place).of_pass((epoch,))
     shards = [int(shard) for shard in order.shards]
     n = 1 if builder.plan.window is None else builder.plan.window.shards
     there = [bool(size) for size in np.diff(order.starts)]

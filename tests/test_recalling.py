@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-import attrs
 import pytest
+from counting import CountingOpener
 from in_workers import fails_on_three, is_odd, label
 from shards import numbered_shards
-from typing_extensions import override
 
 import webds
-from webds.abc import Opener
 from webds.errors import OpenError, StateError
 
 Chain: TypeAlias = Callable[[webds.DatasetBuilder[Any]], webds.DatasetBuilder[Any]]
-
-
-@attrs.frozen
-class _Counting(Opener):
-    """Opens files, and counts how often each is opened."""
-
-    opened: Counter[str] = attrs.field(factory=Counter[str])
-
-    @override
-    def open(self, url: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
-        self.opened[url] += 1
-        return open(url, "rb")
 
 
 def _stopped(builder: webds.DatasetBuilder[Any], n: int) -> tuple[list[Any], Any]:
@@ -52,7 +37,7 @@ def test_only_shards_are_opened_that_have_something_in_the_buffer_or_are_still_t
     size: int, indexed: bool, tmp_path: Path
 ) -> None:
     urls = numbered_shards(tmp_path, shards=12, samples=6)
-    opener = _Counting()
+    opener = CountingOpener()
     builder = webds.DatasetBuilder(urls, opener=opener)
     chain = (builder.indexed() if indexed else builder).map(label).shuffle(size, shards=False)
     whole = list(chain.build())
@@ -73,7 +58,7 @@ def test_only_shards_are_opened_that_have_something_in_the_buffer_or_are_still_t
 
 def test_of_a_batch_that_is_taken_apart_all_samples_are_read_again(tmp_path: Path) -> None:
     urls = numbered_shards(tmp_path, shards=8, samples=5)
-    opener = _Counting()
+    opener = CountingOpener()
     chain = webds.DatasetBuilder(urls, opener=opener).map(label).batch(5, collate=list).unbatch()
     whole = list(chain.build())
     first, state = _stopped(chain, 22)

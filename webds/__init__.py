@@ -194,6 +194,15 @@ if TYPE_CHECKING:
     from webds.mapstyle import (
         IndexedDataset as IndexedDataset,
     )
+    from webds.mixing import (
+        concat as concat,
+    )
+    from webds.mixing import (
+        mix as mix,
+    )
+    from webds.mixing import (
+        round_robin as round_robin,
+    )
     from webds.openers import (
         CachingOpener as CachingOpener,
     )
@@ -374,6 +383,7 @@ _WHERE: Final = {
     "webds.ledger": "Loss Retry",
     "webds.loader": "Loader",
     "webds.mapstyle": "IndexedDataset",
+    "webds.mixing": "concat mix round_robin",
     "webds.openers": (
         "CachingOpener CommandOpener FileOpener FsspecOpener HttpOpener ObjectStoreOpener PipeOpener SchemeOpener "
         "StdioOpener gopen reader scheme_to_command"
@@ -485,6 +495,7 @@ __all__ = [
     "checks",
     "checktype",
     "collate",
+    "concat",
     "decode_buffer",
     "default_handlers",
     "encode_buffer",
@@ -494,10 +505,12 @@ __all__ = [
     "ignore_and_stop",
     "imagehandler",
     "load",
+    "mix",
     "read",
     "reader",
     "replay",
     "reraise_exception",
+    "round_robin",
     "save",
     "scheme_to_command",
     "sctp_recv",

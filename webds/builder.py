@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Generic, Self, TypeGuard, final, overload
+from typing import Any, Generic, Self, TypeGuard, final, overload
 
 import attrs
 import torch
@@ -39,14 +39,15 @@ from webds.planning import EpochPlan, plan_epoch
 from webds.policy import Policy, PolicyLike
 from webds.sources.indexed import IndexedTarSource, SampleInfo
 from webds.sources.tar import TarShards, TarSource, Urls
-from webds.splitters import SplitByNodeAndWorker, SplitterLike, as_splitter
-from webds.stages.base import Stage
+from webds.splitters import BY_DEFAULT, SplitterLike, as_splitter
+from webds.stages.base import EachStage, Stage
 from webds.stages.batch import Batch, Unbatch
 from webds.stages.collate import collate as default_collate
 from webds.stages.fields import Associate, Decode, Rename, Select, ToTuple
 from webds.stages.flow import Repeat, Take
 from webds.stages.functions import Filter, Map, MapDict, MapTuple, Pipe
 from webds.stages.into import Into, RecordT
+from webds.stages.join import COLLISIONS, MISSING, Collision, Join, Missing
 from webds.stages.shuffle import Shuffle
 from webds.tar import Duplicates, MissingEnd, base_plus_ext
 from webds.typing import KeyFunction, Sample, U, ValueT_co
@@ -66,9 +67,6 @@ C2 = TypeVar("C2")
 D2 = TypeVar("D2")
 E2 = TypeVar("E2")
 F2 = TypeVar("F2")
-
-_BY_DEFAULT: Final = SplitByNodeAndWorker()
-"""The splitter of whom nobody said anything: by its identity, it is known that nobody did."""
 
 
 @final
@@ -149,7 +147,7 @@ class DatasetBuilder(Generic[ValueT_co]):
                 verify=verify,
             )
         remainder: Remainder | None = "uneven" if isinstance(source, IndexedSource) else None
-        plan = Plan(source=source, splitter=_BY_DEFAULT, remainder=remainder, policy=Policy.of(on_error))
+        plan = Plan(source=source, splitter=BY_DEFAULT, remainder=remainder, policy=Policy.of(on_error))
         object.__setattr__(self, "plan", plan)  # frozen: there is no other way in
 
     @classmethod
@@ -188,7 +186,7 @@ class DatasetBuilder(Generic[ValueT_co]):
             return self
         if not isinstance(source, TarSource):
             raise TypeError(f"indexed() is for tar shards; the source of this builder is a {type(source).__name__}")
-        remainder = "uneven" if self.plan.splitter is _BY_DEFAULT else None
+        remainder = "uneven" if self.plan.splitter is BY_DEFAULT else None
         return self._evolve(source=IndexedTarSource(source), remainder=self.plan.remainder or remainder)
 
     def select_samples(self, predicate: Callable[[SampleInfo], object]) -> Self:
@@ -446,6 +444,62 @@ class DatasetBuilder(Generic[ValueT_co]):
     ) -> DatasetBuilder[Sample]:
         """Merge into each sample what ``table``, a dict or a function, has for its key."""
         return self._then(Associate(table=table))
+
+    def join(
+        self: DatasetBuilder[Sample],
+        companions: DatasetBuilder[Sample] | Source[Sample],
+        *,
+        by: Callable[[str], str] | None = None,
+        missing: Missing = "raise",
+        collision: Collision = "raise",
+    ) -> DatasetBuilder[Sample]:
+        """Put into each sample the fields that companion shards have for its key, such as embeddings beside images.
+
+        Nothing is written anew. Without an index, each shard has its companion shard at the same place of the list, and
+        both are read in step: to be called before any `shuffle` of samples. Companions in another order, and some that
+        are too many, are found as long as not more than 64 MiB of them have to be held. With one
+        (``companions.indexed()``), or in memory, they may be anywhere and in any order: what is in step is read as
+        a stream, and all else is read by itself. Several companions of one key are an error where one is searched; in
+        step, nothing is.
+
+        Args:
+            companions: a builder, with stages of single samples, such as `decode`, `rename` or `filter`: one that is
+                dropped is missing; or a source.
+            by: from the key of a sample to that of its companion; None for the same.
+            missing: what becomes of a sample without a companion: ``"raise"``: a `SampleError` that names key and
+                shard; ``"skip"``: it is left out, which the ledger and `Dataset.stats` tell; ``"keep"``: it stays
+                as it is.
+            collision: what becomes of a field that both have: ``"raise"``: a `FieldError`; ``"left"``: that of the
+                sample stays; ``"right"``: that of its companion takes its place.
+
+        Raises:
+            TypeError: the companions shuffle, batch, or the like.
+            UrlError: when it is built: there is no index, and not one companion shard for each.
+        """
+        if missing not in MISSING or collision not in COLLISIONS:
+            raise ValueError(f"join(missing={missing!r}, collision={collision!r}): expected one of {MISSING}, and one "
+                             f"of {COLLISIONS}")  # fmt: skip
+        plan = DatasetBuilder[Any](companions).plan if isinstance(companions, Source) else companions.plan
+        stages = tuple(stage for stage in plan.stages if isinstance(stage, EachStage))
+        others = [stage.name for stage in plan.stages if not isinstance(stage, EachStage)]
+        others += [stage.name for stage in stages if not stage.fuses]
+        if plan.shard_seed is not None or plan.window is not None:
+            others.append("shuffle")
+        if isinstance(plan.source, TarShards) and plan.source.foresees:
+            others.append("prefetch")
+        if others:
+            raise TypeError(f"join() reads companions as samples ask for them: {', '.join(others)} has no meaning "
+                            "for them")  # fmt: skip
+        stage = Join(
+            left=self.plan.source, source=plan.source, stages=stages, missing=missing, collision=collision,
+            by=None if by is None else _function("join", by), policy=None if plan.policy == Policy() else plan.policy,
+            resolve=functools.partial(resolve_decoders, dict(plan.decoders)),
+        )  # fmt: skip
+        before = [other.name for other in self.plan.stages if other.holds or isinstance(other, Batch)]
+        if stage.in_step and before:
+            raise TypeError(f"join() reads companions in step, and {before[0]} changes the order: call it before, or "
+                            "indexed() on the companions")  # fmt: skip
+        return self._then(stage)
 
     @overload
     def to_tuple(self: DatasetBuilder[Sample], a: str, /, *, missing: object = ...) -> DatasetBuilder[Tuple1]: ...

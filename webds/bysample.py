@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, final
+from typing import Any, Final, Protocol, final, runtime_checkable
 
 import attrs
 import numpy as np
@@ -15,13 +15,54 @@ from webds.dealing import Dealing, Positions, Remainder, SampleOrder, Share, Win
 from webds.displacement import of_both, of_windows
 from webds.errors import LengthError, SplitError
 from webds.picking import LOST, Part, Picker
-from webds.stages.base import EachStage, Fields, Item, Run, Stage
+from webds.stages.base import Fields, Item, Run, Stage
 from webds.stages.batch import Batch
 from webds.stages.flow import Repeat, Take
 from webds.stages.shuffle import Shuffle
 from webds.typing import Place
 
-__all__ = ["BySample", "buffered"]
+__all__ = ["BySample", "Order", "OrderOfPass", "OrderedSource", "buffered"]
+
+_ENDLESS: Final = 1 << 62
+
+
+class OrderOfPass(Protocol):
+    """The order of the samples in one pass."""
+
+    def located(self, positions: Positions) -> Iterator[tuple[list[int], list[int]]]:
+        """Yield the shards' numbers and the ordinals of the samples at ``positions``, some at a time."""
+        ...
+
+
+class Order(Protocol):
+    """The order of the samples of a source, or of those of one node, in any pass."""
+
+    @property
+    def total(self) -> int | None:
+        """Number of samples in a pass; None without end."""
+        ...
+
+    @property
+    def seen(self) -> int | None:
+        """The position by which every sample has come at least once, if that is not just the end of the pass."""
+        ...
+
+    def of_pass(self, key: tuple[int, ...]) -> OrderOfPass:
+        """Return the order of one pass."""
+        ...
+
+
+@runtime_checkable
+class OrderedSource(Protocol):
+    """A source that has an order of its own, and of several parts."""
+
+    def order(self, place: Place) -> Order:
+        """Return the order of its samples, or of those of the node that ``place`` is on."""
+        ...
+
+    def parts(self, run: Run) -> Callable[[int], Part]:
+        """Return a function from the number of a shard to how it is read."""
+        ...
 
 
 def buffered(stages: Sequence[Stage]) -> int:
@@ -61,11 +102,18 @@ class BySample:
     nodes: int = 1
 
     def check(self) -> None:
-        """Raise if the ranks are to have equal numbers of batches, and a stage may take some away."""
+        """Raise if the ranks are to have equal numbers of batches, and a stage may take some away; or out of step."""
+        for stage in self.stages:
+            if self.window is not None and stage.in_step:
+                raise SplitError(
+                    f"shuffle(window_shards={self.window.shards}): {stage.name}({stage.describe()}) has to get samples "
+                    "in the order of their shards; call indexed() on the companions",
+                    stage="split",
+                )
         if self.remainder == "uneven":
             return
         for stage in self.stages:
-            if isinstance(stage, EachStage) and stage.drops:
+            if stage.drops:
                 raise SplitError(
                     f"{stage.name}({stage.describe()}) drops values, so that no equal numbers for all ranks can be "
                     f'promised, as split(remainder="{self.remainder}") does: leave samples out by select_samples, '
@@ -74,18 +122,31 @@ class BySample:
                 )
 
     @functools.cached_property
-    def order(self) -> SampleOrder:
-        """The order of all samples in one."""
-        return SampleOrder(np.asarray(self.source.counts(), np.int64), self.shard_seed, self.window)
+    def counts(self) -> Positions:
+        """The number of samples of each shard."""
+        return np.asarray(self.source.counts(), np.int64)
+
+    @functools.cached_property
+    def _order(self) -> SampleOrder:
+        return SampleOrder(self.counts, self.shard_seed, self.window)
+
+    def order_at(self, place: Place) -> Order:
+        """Return the order of the samples of the node that a place is on.
+
+        That of a mix may also depend on how many a `take` lets each rank have.
+        """
+        if isinstance(self.source, OrderedSource):
+            return self.source.order(place)
+        return self.plain_order_at(place)
+
+    def plain_order_at(self, place: Place) -> SampleOrder:
+        """Return the same of a source that has no order of its own."""
+        return attrs.evolve(self._order, share=Share(place.rank * self.nodes // place.world_size, self.nodes))
 
     @functools.cached_property
     def samples(self) -> int:
         """The number of samples of the source."""
-        return int(self.order.counts.sum())
-
-    def order_at(self, place: Place) -> SampleOrder:
-        """Return the order of the samples of the node that a place is on."""
-        return attrs.evolve(self.order, share=Share(place.rank * self.nodes // place.world_size, self.nodes))
+        return int(self.counts.sum())
 
     def on_node(self, place: Place) -> Place:
         """Return which place it is among those of its node.
@@ -135,8 +196,8 @@ class BySample:
         """How many samples a rank gets in each step."""
         return next((stage.n for stage in self.stages if isinstance(stage, Batch)), 1)
 
-    def dealing(self, place: Place, start: int = 0) -> tuple[int, Dealing]:
-        """Return how many samples a pass has, and how all passes are dealt out, on the node of a place.
+    def dealing(self, place: Place, start: int = 0) -> tuple[int | None, Dealing]:
+        """Return how many samples a pass has, None without end, and how all passes are dealt out, on a place's node.
 
         Args:
             place: any of the node.
@@ -146,22 +207,21 @@ class BySample:
             SplitError: the nodes cannot have equal numbers of ranks; or there are fewer samples than nodes, so that
                 one would have nothing to fill up a step with.
         """
-        ranks = self.on_node(place).world_size
-        lo, hi = self.order_at(place).share.bounds(self.samples)
-        one_pass, total = self._row(hi - lo, ranks)
+        one_pass, total = self._row(place)
         dealing = Dealing(total=total, block=self.block, remainder=self.remainder, start=start)
         if self.nodes == 1 or total is None:
             return one_pass, dealing
         if self.remainder == "pad" and 0 < self.samples < self.nodes:
             raise SplitError(f"{self.samples} samples cannot be divided over {self.nodes} nodes", stage="split")
-        _, shortest = self._row(self.samples // self.nodes, ranks)
-        _, longest = self._row(-(-self.samples // self.nodes), ranks)
+        # The first node has a share of the most, and the last one of the least samples.
+        _, longest = self._row(Place(0, place.world_size))
+        _, shortest = self._row(Place(place.world_size - 1, place.world_size))
         return one_pass, attrs.evolve(dealing, among=(shortest or 0, longest or 0))
 
-    def _row(self, samples: int, ranks: int) -> tuple[int, int | None]:
-        """Return how many samples a pass has, and all passes together, None without end."""
-        one_pass = samples
-        total: int | None = one_pass
+    def _row(self, place: Place) -> tuple[int | None, int | None]:
+        """Return how many samples a pass has on a place's node, and all passes together; None without end."""
+        ranks = self.on_node(place).world_size
+        total = one_pass = self.order_at(place).total
         for i in sorted(self.passed_over):
             stage = self.stages[i]
             if isinstance(stage, Take):
@@ -169,7 +229,7 @@ class BySample:
                 total = limit if total is None else min(total, limit)
                 one_pass = one_pass if self._is_behind_repeat(i) else total
             elif isinstance(stage, Repeat):
-                total = None if total is None or (stage.n is None and one_pass) else total * (stage.n or 1)
+                total = None if total is None or (stage.n is None and one_pass != 0) else total * (stage.n or 1)
         return one_pass, total
 
     def _turned(self, run: Run) -> Place:
@@ -228,8 +288,10 @@ class BySample:
         return lines
 
     def _describe_window(self, window: Window) -> list[tuple[str, str]]:
-        sizes = np.diff(self.order_at(Place(0, self.nodes)).of_pass((0,)).bounds)
-        largest = max(0, int(np.sort(self.order.counts)[-window.shards :].sum()) - 1)
+        if isinstance(self.source, OrderedSource):
+            return [("window", f"those of each source are permuted within each {window.shards} of its shards")]
+        sizes = np.diff(self.plain_order_at(Place(0, self.nodes)).of_pass((0,)).bounds)
+        largest = max(0, int(np.sort(self.counts)[-window.shards :].sum()) - 1)
         text = (
             f"samples are permuted within each {window.shards} shards, by seed {window.seed}: one moves "
             f"{of_windows(sizes).mean:.0f} places on average, and never more than {largest}"
@@ -279,6 +341,8 @@ class BySample:
             fields: the fields that somebody will look at; None for all.
             names_url: whether the samples are to have their shard's URL as a field.
         """
+        if isinstance(self.source, OrderedSource):
+            return self.source.parts(run)
         source, shards, observer = self.source, self.source.shards(), run.observer
         return lambda number: Part(source, shards[number], fields, run.guard, observer, names_url)
 
@@ -294,14 +358,15 @@ class BySample:
         start = 0 if run.start is None or resumed is None else run.start
         skipped = 0 if run.start is not None or resumed is None else resumed.read
         one_pass, dealing = self.dealing(run.place, start)
-        samples = self.order_at(run.place)
-        number, order = -1, samples.of_pass(run.key)
+        whole = self.order_at(run.place)
+        number, order, seen = -1, whole.of_pass(run.key), whole.seen
         progress.passes, progress.shard, progress.read = run.passes, 0, skipped
         place = self.on_node(self._turned(run))
         is_alone = place.world_size == place.num_workers == 1
-        parts, counts = self.parts(run, fields, names_url=names_url), self.order.counts.tolist()
-        picker = Picker(parts, counts, goes_on=is_alone and self.window is None)
-        pick = picker.in_order if self.window is None else picker.mixed
+        parts, counts = self.parts(run, fields, names_url=names_url), self.counts.tolist()
+        by_shard = self.window is None and not isinstance(self.source, OrderedSource)
+        picker = Picker(parts, counts, goes_on=is_alone and by_shard)
+        pick = picker.in_order if by_shard else picker.mixed
 
         def count() -> int:
             return progress.read - skipped
@@ -315,7 +380,10 @@ class BySample:
                     if self.repeats and i != number:
                         if number == 0:
                             run.pass_over()
-                        number, order = i, samples.of_pass((*run.key, i))
+                        number, order = i, whole.of_pass((*run.key, i))
+                    if seen is not None and inside[0] >= seen:
+                        seen = None
+                        run.pass_over()
                     for located in order.located(inside):
                         for item in pick(*located):
                             progress.read += 1
@@ -329,13 +397,15 @@ class BySample:
             run.guard.end_reading(count)
 
 
-def _passes(positions: Positions, one_pass: int, total: int | None) -> Iterator[tuple[int, Positions]]:
+def _passes(positions: Positions, one_pass: int | None, total: int | None) -> Iterator[tuple[int, Positions]]:
     """Yield the numbers of the passes, and the positions within each.
 
     What is behind the end fills up the last step: it is the beginning of the last pass again.
     """
     if one_pass == 0:
         return
+    if one_pass is None:
+        one_pass = _ENDLESS
     if total is not None:
         last = (total - 1) // one_pass * one_pass
         positions = np.where(positions < total, positions, last + (positions - total) % min(one_pass, total - last))

@@ -20,7 +20,7 @@ from webds.metrics import Metrics
 from webds.older import AnyDecoder, DatasetOptions, DecoderSpec, Selection, decoding, older_plan
 from webds.openers.schemes import OpenerLike, reader
 from webds.order import EpochClock
-from webds.plan import Plan
+from webds.plan import ComposedSource, Plan
 from webds.policy import Guard, Handler, Ledger, Policy, reraise_exception
 from webds.resuming import Known, Mark, Whereabouts
 from webds.shared import is_spawning
@@ -58,7 +58,7 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
         self._bound = plan.bound(functools.partial(resolve_decoders, dict(plan.decoders)))
         self._selection = selection
         self._clock = EpochClock()
-        self._ledger = Ledger(plan.policy.ledger)
+        self._ledger = Ledger(plan.policy.ledger, self._bound.ledgers)
         self._metrics = Metrics(len(plan.stages)) if plan.measured else None
         self._known_rank: tuple[int, int] | None = None
         self._known = Known()
@@ -75,13 +75,15 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
     def __iter__(self) -> Iterator[ValueT_co]:
         place = current_place(self._known_rank)
         turn, resume = self._whereabouts.begin()
+        meter = None if self._metrics is None else self._metrics.meter()
         run = Run(
             guard=Guard(self._plan.policy, self._ledger, turn.epoch),
             place=place if resume is None else resume.placed(place),
             turn=turn,
             clock=self._clock,
             checks_empty=self._plan.checks_empty,
-            meter=None if self._metrics is None else self._metrics.meter(),
+            meter=meter,
+            observed=meter,
         )
         if resume is not None:
             run = resume.run(run)
@@ -170,6 +172,8 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
     def subset(self, subset: tuple[int, int] | None) -> None:
         if subset is not None:
             SplitExplicit(*subset)
+            if isinstance(self._plan.source, ComposedSource):
+                raise ValueError("subset chooses among the shards of one source, and this is a mix of several")
         self._selection.subset = subset
 
     def shard_selection(self) -> list[str]:

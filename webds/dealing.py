@@ -101,17 +101,23 @@ class SampleOrder:
         window: how samples are shuffled; None for shard by shard, each in its own order.
         share: which samples.
         starts: how many samples there are before each shard, and in all.
+        seen: None: every sample has come once when the pass is at its end.
     """
 
     counts: Positions
     shard_seed: int | None = None
     window: Window | None = None
     share: Share = Share()
-    starts: Positions = attrs.field(kw_only=True)
+    starts: Positions = attrs.field(
+        kw_only=True, default=attrs.Factory(lambda self: np.concatenate([[0], np.cumsum(self.counts)]), takes_self=True)
+    )
+    seen: None = attrs.field(default=None, init=False)
 
-    @starts.default
-    def _starts(self) -> Positions:
-        return np.concatenate([[0], np.cumsum(self.counts)])
+    @property
+    def total(self) -> int:
+        """Number of samples in a pass."""
+        lo, hi = self.share.bounds(int(self.starts[-1]))
+        return hi - lo
 
     def of_pass(self, key: tuple[int, ...]) -> PassOrder:
         """Return the order of one pass.

@@ -60,7 +60,7 @@ __all__ = [
 ]
 
 _MARK: Final = re.compile(r"\[webds: (?P<place>\{.*\})\]")
-_TYPES: Final[dict[str, type]] = {"url": str, "key": str, "field": str, "offset": int, "stage": str}
+_TYPES: Final[dict[str, type]] = {"url": str, "key": str, "field": str, "offset": int, "stage": str, "source": str}
 
 
 def _mark(place: dict[str, Any]) -> str:
@@ -103,6 +103,7 @@ class WebdsError(Exception):
         field: the field of the sample, or the name of the member.
         offset: byte position in the (uncompressed) stream.
         stage: what was being done: ``open``, ``read``, ``decode``, ``map``, ``batch``, ``write``, ….
+        source: which source of a mix it was, by its name there.
     """
 
     message: str
@@ -111,6 +112,7 @@ class WebdsError(Exception):
     field: str | None
     offset: int | None
     stage: str | None
+    source: str | None
 
     def __init__(
         self,
@@ -121,10 +123,11 @@ class WebdsError(Exception):
         field: str | None = None,
         offset: int | None = None,
         stage: str | None = None,
+        source: str | None = None,
     ) -> None:
         message, place = _split(message)
         self.message = redact(message)
-        new = {"url": url, "key": key, "field": field, "offset": offset, "stage": stage}
+        new = {"url": url, "key": key, "field": field, "offset": offset, "stage": stage, "source": source}
         self._set({name: place.get(name) if value is None else value for name, value in new.items()})
 
     def _set(self, place: dict[str, Any]) -> None:
@@ -141,12 +144,13 @@ class WebdsError(Exception):
         field: str | None = None,
         offset: int | None = None,
         stage: str | None = None,
+        source: str | None = None,
     ) -> Self:
         """Fill in what is not yet known of the place, and return the same error.
 
         The innermost word counts: what is known already stays.
         """
-        new = {"url": url, "key": key, "field": field, "offset": offset, "stage": stage}
+        new = {"url": url, "key": key, "field": field, "offset": offset, "stage": stage, "source": source}
         self._set({name: value if getattr(self, name) is None else getattr(self, name) for name, value in new.items()})
         return self
 
@@ -234,16 +238,22 @@ class MissingExtraError(WebdsError, ImportError):
 
 
 def annotate(
-    error: BaseException, *, url: str | None = None, key: str | None = None, field: str | None = None, stage: str
+    error: BaseException,
+    *,
+    url: str | None = None,
+    key: str | None = None,
+    field: str | None = None,
+    stage: str | None = None,
+    source: str | None = None,
 ) -> None:
     """Say where ``error`` happened: as attributes of a `WebdsError`, as a note on anybody else's exception.
 
     The innermost word counts: what is known already stays.
     """
     if isinstance(error, WebdsError):
-        error.locate(url=url, key=key, field=field, stage=stage)
+        error.locate(url=url, key=key, field=field, stage=stage, source=source)
         return
-    place = {"stage": stage, "url": None if url is None else redact(url), "key": key, "field": field}
+    place = {"stage": stage, "url": None if url is None else redact(url), "key": key, "field": field, "source": source}
     notes: list[str] = getattr(error, "__notes__", [])
     for i, note in enumerate(notes):
         if _unmark(note):
@@ -253,8 +263,8 @@ def annotate(
 
 
 def place_of(error: BaseException) -> dict[str, Any]:
-    """Return what is known of where ``error`` happened: any of ``url, key, field, offset, stage``."""
+    """Return what is known of where ``error`` happened: any of ``url, key, field, offset, stage, source``."""
     if isinstance(error, WebdsError):
-        names = ("url", "key", "field", "offset", "stage")
+        names = ("url", "key", "field", "offset", "stage", "source")
         return {name: value for name in names if (value := getattr(error, name)) is not None}
     return next(filter(None, map(_unmark, getattr(error, "__notes__", ()))), {})

@@ -7,7 +7,7 @@ lines::
      "error": "DecodeError: …", "action": "skipped"}
 
 ``action`` is that of `Loss`, or ``retried``, of a transfer; then ``attempt``, ``delay`` and ``offset`` come on top,
-see `Retry`. URLs stand there without their secrets, as everywhere.
+see `Retry`; of a mix, ``source``. URLs stand there without their secrets, as everywhere.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Loss:
             that was cut short, the number of samples that had come.
         epoch: number of the iteration.
         action: what came of it.
+        source: of a mix, the name of the source.
     """
 
     stage: str
@@ -66,6 +67,7 @@ class Loss:
     ordinal: int | None = None
     epoch: int = 0
     action: Action = "skipped"
+    source: str | None = None
 
 
 @final
@@ -111,7 +113,7 @@ def _line_of_loss(loss: Loss) -> bytes:
         "error": _short(loss.error),
         "action": loss.action,
     }
-    return _line(entry)
+    return _line(entry if loss.source is None else entry | {"source": _short(loss.source)})
 
 
 def _line_of_retry(retry: Retry, epoch: int) -> bytes:
@@ -139,6 +141,7 @@ _LOSS_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "error": (str,),
     "ordinal": (int, type(None)),
     "epoch": (int,),
+    "source": (str, type(None)),
 }
 _RETRY_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "url": (str,),
@@ -166,6 +169,7 @@ def _parsed(line: bytes) -> Loss | Retry:
     types = _RETRY_TYPES if known is None else _LOSS_TYPES
     if known is None and action != _RETRIED:
         raise ValueError("it has no action that is known")
+    entry.setdefault("source", None)  # it is there where there is a mix
     for name, kinds in types.items():
         value = entry.get(name, ...)
         if not isinstance(value, kinds) or isinstance(value, bool):
@@ -210,12 +214,14 @@ class Ledger:
 
     Args:
         path: a file to which everything is appended, too, by any number of processes; None for none.
+        members: of sources of a mix that have a policy of their own, by name, such paths.
 
     Raises:
         WriteError: there is no such folder, or it cannot be written to.
     """
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(self, path: str | None = None, members: Mapping[str, str | None] | None = None) -> None:
+        self._members = {name: Ledger(member or path) for name, member in (members or {}).items()}
         if path is not None:
             path = os.path.abspath(path)  # a worker may have another working directory
             if not os.access(path if os.path.exists(path) else os.path.dirname(path), os.W_OK) or os.path.isdir(path):
@@ -224,6 +230,10 @@ class Ledger:
         self._file = SharedFile()
         self._retries = SharedFile()
         self._counted = self._offset = 0
+
+    def of(self, member: str) -> Ledger:
+        """Return the ledger of a source of a mix: its own where there is one."""
+        return self._members.get(member, self)
 
     def record(self, *losses: Loss) -> None:
         """Write down ``losses``."""
@@ -242,15 +252,17 @@ class Ledger:
                 raise WriteError(f"cannot write the ledger: {error.strerror}", url=self._path) from error
 
     def losses(self) -> list[Loss]:
-        """Return all losses that were written down, by any worker."""
-        return [entry for entry in map(_parsed, self._file.read().splitlines()) if isinstance(entry, Loss)]
+        """Return all losses that were written down, by any worker; those of members with ledgers of their own last."""
+        own = [entry for entry in map(_parsed, self._file.read().splitlines()) if isinstance(entry, Loss)]
+        return [*own, *(loss for member in self._members.values() for loss in member.losses())]
 
     def retries(self) -> list[Retry]:
-        """Return all retries that were written down, by any worker."""
-        return [entry for entry in map(_parsed, self._retries.read().splitlines()) if isinstance(entry, Retry)]
+        """Return all retries that were written down, by any worker; those of members with ledgers of their own last."""
+        own = [entry for entry in map(_parsed, self._retries.read().splitlines()) if isinstance(entry, Retry)]
+        return [*own, *(retry for member in self._members.values() for retry in member.retries())]
 
     def __len__(self) -> int:
-        """Number of losses."""
+        """Number of losses, without those of members with ledgers of their own."""
         with self._file.locked():
             new = self._file.read(self._offset)  # only ever appended to: what was counted before is not read again
             self._offset += len(new)

@@ -14,11 +14,12 @@ from typing_extensions import override
 from webds.abc import IndexedSource
 from webds.dataset import resolve_decoders
 from webds.errors import FieldError, annotate
-from webds.plan import Plan
+from webds.plan import ComposedSource, Plan
 from webds.sources.indexed import IndexedTarSource
-from webds.stages.base import DROP, EachStage
+from webds.stages.base import DROP, EachStage, Stage
 from webds.stages.fields import Select
-from webds.typing import ValueT_co
+from webds.stages.join import Join, Joiner
+from webds.typing import Origin, ValueT_co
 
 __all__ = ["IndexedDataset"]
 
@@ -39,6 +40,11 @@ class IndexedDataset(torch.utils.data.Dataset[ValueT_co], Generic[ValueT_co]):
         Raises:
             TypeError: the plan is none of single samples, or its source knows no counts.
         """
+        if isinstance(plan.source, ComposedSource):
+            raise TypeError(
+                "map_style() is of one source: torch.utils.data.ConcatDataset puts several together, and a sampler "
+                "with weights mixes them"
+            )
         if not isinstance(plan.source, IndexedSource):
             raise TypeError(
                 f"map_style() needs to know how many samples there are, and {type(plan.source).__name__} does not: "
@@ -116,8 +122,8 @@ class IndexedDataset(torch.utils.data.Dataset[ValueT_co], Generic[ValueT_co]):
         return int(self._starts[self._shards.index(shard)]) + ordinal
 
     @functools.cached_property
-    def _functions(self) -> list[tuple[EachStage, Callable[[Any], Any]]]:
-        return [(stage, stage.function()) for stage in self._plan.stages if isinstance(stage, EachStage)]
+    def _functions(self) -> list[tuple[Stage, Callable[[Origin, Any], Any]]]:
+        return [(stage, _function(stage)) for stage in self._plan.stages]
 
     def _work(self, shard: str, ordinal: int, value: Any) -> Any:
         """Return what the stages make of one sample."""
@@ -126,7 +132,7 @@ class IndexedDataset(torch.utils.data.Dataset[ValueT_co], Generic[ValueT_co]):
             value["__url__"] = shard
         for stage, function in self._functions:
             try:
-                value = function(value)
+                value = function((shard, ordinal, key), value)
             except Exception as error:
                 annotate(error, url=shard, key=key, stage=stage.name)
                 raise
@@ -147,12 +153,28 @@ class IndexedDataset(torch.utils.data.Dataset[ValueT_co], Generic[ValueT_co]):
         return f"{type(self).__name__}({len(self)} samples in {len(self._shards)} shards)"
 
 
+def _makes_one(stage: Stage) -> bool:
+    return isinstance(stage, EachStage) or (isinstance(stage, Join) and not stage.in_step)
+
+
+def _function(stage: Stage) -> Callable[[Origin, Any], Any]:
+    """Return what a stage makes of one value, which has an origin."""
+    if isinstance(stage, Join):
+        return functools.partial(_joined, stage.joiner(streams=False))
+    assert isinstance(stage, EachStage)
+    function = stage.function()
+    return lambda origin, value: function(value)
+
+
+def _joined(joiner: Joiner, origin: Origin, sample: Any) -> Any:
+    joined = joiner.joined(origin, sample)
+    return DROP if joined is None else joined
+
+
 def _refuse_others(plan: Plan) -> None:
     """Raise an error for what has no meaning where each sample is reached by itself."""
     others = [
-        stage.name
-        for stage in plan.stages
-        if not isinstance(stage, EachStage) or (stage.drops and not isinstance(stage, Select))
+        stage.name for stage in plan.stages if not _makes_one(stage) or (stage.drops and not isinstance(stage, Select))
     ]
     if plan.shard_seed is not None and "shuffle" not in others:
         others.insert(0, "shuffle")

@@ -21,7 +21,7 @@ from typing_extensions import override
 from webds.shared import SharedFile
 from webds.typing import Place
 
-__all__ = ["EpochClock", "Turn", "draws", "permutation"]
+__all__ = ["EpochClock", "Turn", "bits", "draws", "permutation"]
 
 _BLOCK = 1024
 _OF_COUNTER = 4  # numbers for each step of Philox's counter
@@ -32,6 +32,12 @@ def _philox(seed: int, turn: tuple[int, ...], purpose: str) -> np.random.Philox:
     text = json.dumps([seed, turn, purpose])
     key = np.frombuffer(hashlib.blake2b(text.encode(), digest_size=16).digest(), dtype="<u8")
     return np.random.Philox(key=key.astype(np.uint64))
+
+
+def bits(n: int, seed: int, turn: tuple[int, ...], purpose: str) -> NDArray[np.uint64]:
+    """Return ``n`` uniformly distributed numbers of 64 bits, the first of `draws`; of shape (n,)."""
+    raw: NDArray[np.uint64] = _philox(seed, turn, purpose).random_raw(n)
+    return raw
 
 
 def permutation(n: int, seed: int, turn: tuple[int, ...], purpose: str) -> NDArray[np.intp]:
@@ -46,7 +52,7 @@ def permutation(n: int, seed: int, turn: tuple[int, ...], purpose: str) -> NDArr
     Returns:
         Indices, of shape (n,).
     """
-    return np.argsort(_philox(seed, turn, purpose).random_raw(n), kind="stable")
+    return np.argsort(bits(n, seed, turn, purpose), kind="stable")
 
 
 def draws(seed: int, turn: tuple[int, ...], purpose: str, skip: int = 0) -> Iterator[int]:

@@ -26,7 +26,7 @@ from webds.stages.flow import Repeat, Take
 from webds.stages.functions import name_of
 from webds.typing import Place
 
-__all__ = ["DescribedSource", "Plan", "digest_of"]
+__all__ = ["ComposedSource", "DescribedSource", "Plan", "digest_of"]
 
 _MAY_HIDE: Final = re.compile(r"[?@=\s]|:(?!//)")
 """Without any of these, a URL has no secret in it."""
@@ -43,6 +43,47 @@ class DescribedSource(Protocol):
 
     def describe(self) -> Sequence[tuple[str, str]]:
         """Return lines for `Plan.explain`: a word, and what there is to say."""
+        ...
+
+
+@runtime_checkable
+class ComposedSource(Protocol):
+    """A source whose samples come out of other plans."""
+
+    @property
+    def plans(self) -> Mapping[str, Plan]:
+        """The plans by their names."""
+        ...
+
+    @property
+    def how(self) -> str:
+        """In words, how they come together."""
+        ...
+
+    @property
+    def labels(self) -> Labels:
+        """How the elements of the tuples are called that come out; None where that is not known."""
+        ...
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why single samples of all of them cannot be dealt out; None if they can."""
+        ...
+
+    def bound(self, plan: Plan) -> Source[Any]:
+        """Return the source that is run, of plans that are bound, and have what ``plan`` says of all."""
+        ...
+
+    def run(self, run: Run) -> Iterator[Item]:
+        """Yield the items of one place, where samples are not dealt out one by one."""
+        ...
+
+    def length(self, place: Place) -> int:
+        """Return how many values `run` yields on one rank.
+
+        Raises:
+            LengthError: that is not known.
+        """
         ...
 
 
@@ -65,6 +106,9 @@ class Plan:
         checks_empty: whether it is an error when everything is dropped.
         access: how the source gets at its shards, such as through a cache, in words for `explain`.
         measured: whether it is noted where the time goes.
+        path: in a mix, the name of this plan there.
+        wanted: the fields of the values at the end of the plan that somebody looks at; None for all.
+        url_wanted: whether somebody asks for the shard's URL there.
     """
 
     source: Source[Any]
@@ -79,6 +123,9 @@ class Plan:
     checks_empty: bool = True
     access: Mapping[str, str] = attrs.field(factory=dict[str, str])
     measured: bool = False
+    path: str | None = None
+    wanted: Fields = None
+    url_wanted: bool = False
     is_bound: bool = False
 
     def then(self, stage: Stage) -> Plan:
@@ -93,23 +140,24 @@ class Plan:
                 or equal parts of them cannot be promised.
         """
         self.check_division()
+        source = self.source.bound(self) if isinstance(self.source, ComposedSource) else self.source
         stages: list[Stage] = []
-        fields: Fields = None
+        fields = self.wanted
         for stage in reversed(self.stages):
             stages.append(stage.bound(resolve, fields))
             fields = stage.wants(fields)
-        labels: Labels = None
+        labels = source.labels if isinstance(source, ComposedSource) else None
         named: list[Stage] = []
         for stage in reversed(stages):
             named.append(stage.labelled(labels))
             labels = stage.labels(labels)
         named = [attrs.evolve(stage, number=str(i)) for i, stage in enumerate(named)]
-        return attrs.evolve(self, stages=tuple(named), is_bound=True)
+        return attrs.evolve(self, source=source, stages=tuple(named), is_bound=True)
 
     @functools.cached_property
     def fields(self) -> Fields:
         """The fields of the source that any stage looks at; None for all."""
-        fields: Fields = None
+        fields = self.wanted
         for stage in reversed(self.stages):
             fields = stage.wants(fields)
         return fields
@@ -117,12 +165,34 @@ class Plan:
     @functools.cached_property
     def names_url(self) -> bool:
         """Whether any stage asks for the shard's URL as a field."""
-        return any("__url__" in stage.named() for stage in self.stages)
+        return self.url_wanted or any("__url__" in stage.named() for stage in self.stages)
+
+    @property
+    def raises(self) -> bool:
+        """Whether every error is raised, so that nothing can be missing."""
+        plans = self.source.plans.values() if isinstance(self.source, ComposedSource) else ()
+        return self.policy.raises and all(plan.raises for plan in plans)
+
+    @property
+    def ledgers(self) -> dict[str, str | None]:
+        """The sources of a mix that have policies of their own, and the paths of their ledgers."""
+        plans = self.source.plans.values() if isinstance(self.source, ComposedSource) else ()
+        found = {plan.path or "": plan.policy.ledger for plan in plans if plan.policy != Policy()}
+        for plan in plans:
+            found |= plan.ledgers
+        return found
 
     def check_division(self) -> None:
         """Raise if samples cannot be divided as they are to be; see `bound`."""
         if self.by_sample is not None:
             self.by_sample.check()
+        elif isinstance(self.source, ComposedSource):
+            if self.remainder is not None:
+                raise SplitError(
+                    f'split(remainder="{self.remainder}") deals out the samples of all sources of a mix from one row, '
+                    f"which cannot be: {self.source.obstacle}",
+                    stage="split",
+                )
         elif self.remainder is not None or self.window is not None:
             asked = "shuffle(window_shards=…)" if self.window is not None else f'split(remainder="{self.remainder}")'
             if isinstance(self.source, IndexedSource):
@@ -170,7 +240,11 @@ class Plan:
     def values(self, run: Run) -> Iterator[Any]:
         """Start one iteration and yield its values, without their origins."""
         if (
-            not self.stages and self.by_sample is None and run.meter is None and run.guard.policy.raises
+            not self.stages
+            and self.by_sample is None
+            and run.meter is None
+            and run.guard.policy.raises
+            and not isinstance(self.source, ComposedSource)
         ):  # then nobody needs to know origins
             return self.by_shard.read_bare(run)
         return map(operator.itemgetter(1), self.run(run))
@@ -181,7 +255,10 @@ class Plan:
 
         Such a stage holds values back, and it or one before it cannot make those again by their origins.
         """
-        recalled = next((i for i, stage in enumerate(self.stages) if not stage.recalls), len(self.stages))
+        if isinstance(self.source, ComposedSource):  # whose values are not made again by the stages of this plan alone
+            recalled = 0
+        else:
+            recalled = next((i for i, stage in enumerate(self.stages) if not stage.recalls), len(self.stages))
         return max((i for i, stage in enumerate(self.stages, 1) if stage.holds and i > recalled), default=0)
 
     def is_elastic(self, world_size: int, workers: int) -> bool:
@@ -202,7 +279,7 @@ class Plan:
         behind = self.stages[division.known + 1 :]
         keeps = all(isinstance(stage, Repeat) or stage.length(1) == 1 for stage in behind)
         is_whole = division.known == len(self.stages) or isinstance(self.stages[division.known], Batch)
-        return keeps and is_whole and self.policy.raises
+        return keeps and is_whole and self.raises
 
     @property
     def _recalling(self) -> Recalling:
@@ -226,7 +303,7 @@ class Plan:
         together: list[tuple[EachStage, str]] = []
         while count and isinstance(stage := self.stages[count - 1], EachStage) and stage.fuses:
             count -= 1
-            together.append((stage, f"{stage.name} {count}"))
+            together.append((stage, self._label(stage, count)))
         before = self._upstream(count)
         return lambda run: run_each(together[::-1], before, run)
 
@@ -239,11 +316,15 @@ class Plan:
             return lambda run: meter.timed(FIRST_STAGE + count - 1, before(run))
         stage, row = self.stages[count - 1], FIRST_STAGE + count - 1
         if isinstance(stage, EachStage) and stage.fuses:
-            alone = [(stage, f"{stage.name} {count - 1}")]
+            alone = [(stage, self._label(stage, count - 1))]
             return lambda run: meter.timed(row, run_each(alone, before, run))
         if count == self.replayed:
             return lambda run: meter.timed(row, _counted(functools.partial(stage.run, before), run))
         return lambda run: meter.timed(row, stage.run(before, run))
+
+    def _label(self, stage: Stage, number: int) -> str:
+        """Return what tells a stage from all others."""
+        return f"{stage.name} {number}" if self.path is None else f"{stage.name} {number} of {self.path}"
 
     def _is_passed_over(self, number: int) -> bool:
         return self.by_sample is not None and number in self.by_sample.passed_over
@@ -252,6 +333,8 @@ class Plan:
         """Yield the samples of this place, with their origins."""
         if self.by_sample is not None:
             return self.by_sample.read(run, self.fields, names_url=self.names_url)
+        if isinstance(self.source, ComposedSource):
+            return self.source.run(run)
         return self.by_shard.read(run, names_url=self.names_url)
 
     def length(self, place: Place) -> int:
@@ -265,6 +348,8 @@ class Plan:
         """
         if self.by_sample is not None:
             return self.by_sample.length(place)
+        if isinstance(self.source, ComposedSource):
+            return self._length_behind(self.source.length(place))
         if not isinstance(self.source, IndexedSource):
             raise LengthError(
                 "the number of samples is not known before all shards have been read; "
@@ -274,7 +359,10 @@ class Plan:
         if self.shard_seed is not None and place.world_size > 1 and len(set(counts.values())) > 1:
             raise LengthError("the number of samples of one rank changes with the epoch, since the shards are unequal")
         rank = place._replace(worker=0, num_workers=1)
-        n = sum(counts[shard] for shard in self.by_shard.shards((0,), rank))
+        return self._length_behind(sum(counts[shard] for shard in self.by_shard.shards((0,), rank)))
+
+    def _length_behind(self, n: int) -> int:
+        """Return how many values the stages make of ``n`` samples."""
         for stage in self.stages:
             if (length := stage.length(n)) is None:
                 raise LengthError(
@@ -289,8 +377,13 @@ class Plan:
         first, last = (redact(shards[0]), redact(shards[-1])) if shards else ("", "")
         rows = [("shards", f"{len(shards)}: {first}" + (f" … {last}" if len(shards) > 1 else ""))]
         order = "as listed" if self.shard_seed is None else f"permuted anew each epoch, by seed {self.shard_seed}"
+        if isinstance(self.source, ComposedSource):
+            rows.append(("mix", self.source.how))
         if self.by_sample is not None:
             rows += self.by_sample.describe(order)
+        elif isinstance(self.source, ComposedSource):
+            why = self.source.obstacle or "shards are divided by a splitter"
+            rows.append(("order", f"each worker mixes what it reads, so that it depends on their number: {why}"))
         else:
             axes = " and ".join(sorted(self.splitter.axes)) or "nothing"
             rows.append(("order", f"{order}; split over {axes} by {name_of(self.splitter)}"))  # type: ignore[arg-type]
@@ -303,12 +396,17 @@ class Plan:
         if isinstance(self.source, DescribedSource):
             rows += self.source.describe()
         rows += [(stage.name, stage.describe()) for stage in self.stages]
-        rows.append(("on error", name_of(self.policy.handler) + self.policy.limits()))
+        if self.path is None or self.policy != Policy():  # else it is that of the mix
+            rows.append(("on error", name_of(self.policy.handler) + self.policy.limits()))
         rows += self._describe_ends()
-        rows.append(("resume", self._describe_resuming()))
+        if self.path is None:
+            rows.append(("resume", self._describe_resuming()))
         if self.measured:
             rows.append(("measure", "values and seconds of each stage, each in a loop of its own"))
-        return "\n".join(f"{name:<10} {text}" for name, text in rows)
+        lines = [f"{name:<10} {text}" for name, text in rows]
+        for name, plan in self.source.plans.items() if isinstance(self.source, ComposedSource) else ():
+            lines += ["", f"of {name}:", *(f"  {line}" if line else line for line in plan.explain().split("\n"))]
+        return "\n".join(lines)
 
     def _describe_ends(self) -> list[tuple[str, str]]:
         """Say what may make the numbers of batches unequal that are to be equal."""
@@ -319,7 +417,7 @@ class Plan:
             for stage in self.stages
             if not isinstance(stage, Batch | Repeat | Take) and stage.length(1) is None
         ]
-        if not self.policy.raises or any(stage.policy is not None and not stage.policy.raises for stage in self.stages):
+        if not self.raises or any(stage.policy is not None and not stage.policy.raises for stage in self.stages):
             reasons.append("an error that is let pass leaves a sample out")
         if not reasons:
             return []
@@ -329,6 +427,12 @@ class Plan:
         if self.is_elastic(2, 2):
             return "at any number of ranks and workers, with the next sample"
         how = "at as many ranks and workers"
+        if isinstance(self.source, ComposedSource) and self.replayed:
+            holds = self.stages[self.replayed - 1]
+            return (
+                f"{how}; what {holds.name}({holds.describe()}) holds back came out of a mix, so that the pass is read "
+                "from its beginning, and what was handed out is left out"
+            )
         if self.replayed:
             unknown = next(stage for stage in self.stages if not stage.recalls)
             return (

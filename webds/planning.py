@@ -23,7 +23,7 @@ from webds.dealing import Positions
 from webds.displacement import Displacement, of_both
 from webds.errors import LengthError
 from webds.manifest import ListedShard
-from webds.plan import Plan
+from webds.plan import ComposedSource, Plan
 from webds.reckoning import Amounts, Units, amounts_dealt, bytes_of_nodes, bytes_together
 from webds.stages.batch import Batch
 from webds.stages.flow import Repeat
@@ -151,6 +151,8 @@ def plan_epoch(
         SplitError: the samples or shards cannot be divided like that.
         ValueError: the nodes cannot have equal numbers of ranks, or are not as many as the plan says.
     """
+    if isinstance(plan.source, ComposedSource):
+        raise LengthError("plan_for() is of one source, and this is a mix of several: ask each of them by itself")
     nodes = plan.nodes if nodes is None else nodes
     if world_size % nodes or plan.nodes not in (1, nodes):
         asked = f"; the samples are split over {plan.nodes}" if plan.nodes > 1 else ""
@@ -256,13 +258,13 @@ def _dealt(division: BySample, topology: _Topology, sizes: Positions | None) -> 
     stages = [stage for i, stage in enumerate(division.stages) if i not in division.passed_over]
     key = (topology.epoch, 0) if division.repeats else (topology.epoch,)
     ranks = division.on_node(Place(0, world_size)).world_size
-    known = np.zeros(len(division.order.counts), np.int64) if sizes is None else sizes
+    known = np.zeros(len(division.counts), np.int64) if sizes is None else sizes
     lengths: list[Positions] = []
     held: list[int] = []
     cached, at_once = 0, 0
     for first in range(0, world_size, ranks):
         place = Place(first, world_size)
-        order = division.order_at(place).of_pass(key)
+        order = division.plain_order_at(place).of_pass(key)
         units = Units.of(order, division.window, known)
         if division.window is not None:
             lengths.append(np.diff(order.bounds))

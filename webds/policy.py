@@ -155,15 +155,14 @@ class _Where(NamedTuple):
     url: str | None = None
     ordinal: int | None = None
     key: str | None = None
+    source: str | None = None
 
 
-def _first(origin: Origin | None) -> tuple[str | None, str | None]:
-    """Return URL and key of an origin; of a batch's, those of its first sample and how many more there are."""
-    first, *more = samples_of(origin or ())
-    if not first:
-        return None, None
-    url, _, key = first
-    return url, f"{key} (and {len(more)} more)" if more and key is not None else key
+def _first(origin: Origin) -> _Where:
+    """Return what an origin says; of a batch's, that of its first sample, and how many more there are."""
+    first, *more = samples_of(origin)
+    where = _Where(*first)
+    return where._replace(key=f"{where.key} (and {len(more)} more)") if more and where.key is not None else where
 
 
 @final
@@ -179,6 +178,7 @@ class _Iteration:
         last: the last of them.
         finished: number of samples read by those who are done with reading.
         readers: return the numbers of samples read by those who are not.
+        members: the guards of sources of a mix.
     """
 
     epoch: int = 0
@@ -188,6 +188,7 @@ class _Iteration:
     last: Loss | None = None
     finished: int = 0
     readers: list[Callable[[], int]] = attrs.field(factory=list[Callable[[], int]])
+    members: dict[str, Guard] = attrs.field(factory=dict[str, "Guard"])
 
     @property
     def seen(self) -> int:
@@ -203,11 +204,14 @@ class Guard:
         policy: what to do.
         ledger: where to write down what was let pass.
         epoch: number of the iteration.
+        source: of a mix, the name of the source whose errors these are.
     """
 
-    def __init__(self, policy: Policy, ledger: Ledger, epoch: int = 0) -> None:
+    def __init__(self, policy: Policy, ledger: Ledger, epoch: int = 0, source: str | None = None) -> None:
         self.policy = policy
         self.ledger = ledger
+        self.source = source
+        self._ledgers = ledger
         self._seen: Counter[tuple[str, type[Exception]]] = Counter()
         self._iteration = _Iteration(epoch)
 
@@ -220,9 +224,26 @@ class Guard:
         """Return a guard of the same iteration with another policy and the same ledger; itself for None."""
         if policy is None:
             return self
-        guard = Guard(policy, self.ledger)
-        guard._iteration = self._iteration
+        guard = Guard(policy, self.ledger, source=self.source)
+        guard._iteration, guard._ledgers = self._iteration, self._ledgers
         return guard
+
+    def of(self, source: str, policy: Policy | None) -> Guard:
+        """Return the guard of one source of a mix, the same each time.
+
+        Args:
+            source: its name.
+            policy: that of the source, which then has its own budget and ledger; None for that of the mix.
+        """
+        members = self._iteration.members
+        if source not in members:
+            ledger = self.ledger if policy is None else self._ledgers.of(source)
+            own = Guard(policy or self.policy, ledger, source=source)
+            own._iteration, own._ledgers = self._iteration, self._ledgers
+            if policy is not None:  # whoever stops, stops all
+                own._iteration = _Iteration(self._iteration.epoch, self._iteration.ends)
+            members[source] = own
+        return members[source]
 
     def begin_reading(self, read: Callable[[], int]) -> None:
         """Take note of somebody who reads samples: ``read`` returns how many so far."""
@@ -240,8 +261,14 @@ class Guard:
     def left_out(self, url: str, samples: int) -> None:
         """Write down what a source left out of a shard as it was told to: no error, but not silent either."""
         text = "SampleError: left out, for a field or the whole came twice"
-        loss = Loss("read", redact(url), None, None, text, epoch=self._iteration.epoch)
+        loss = Loss("read", redact(url), None, None, text, epoch=self._iteration.epoch, source=self.source)
         self.ledger.record(*[loss] * samples)
+
+    def skipped(self, error: Exception, stage: str, origin: Origin) -> None:
+        """Write down that a sample is left out, as a stage was told to: no error, but not silent either."""
+        first = _first(origin)
+        annotate(error, url=first.url, key=first.key, stage=stage, source=first.source or self.source)
+        self.ledger.record(*self._losses(error, stage, None, [_Where(*one) for one in samples_of(origin)], "skipped"))
 
     def handle(
         self,
@@ -274,9 +301,11 @@ class Guard:
         """
         if isinstance(error, ErrorBudgetError):
             raise error
-        if origin is not None:
-            url, key = _first(origin)
-        annotate(error, url=url, key=key, field=field, stage=stage)
+        source = self.source
+        if origin:
+            url, _, key, known = _first(origin)
+            source = known or source
+        annotate(error, url=url, key=key, field=field, stage=stage, source=source)
         if self.policy.raises:
             raise error
         if self.policy.handler is warn_and_continue or self.policy.handler is warn_and_stop:
@@ -284,7 +313,9 @@ class Guard:
             go_on = self.policy.handler is warn_and_continue
         else:
             go_on = self.policy.handler(error)
-        where = [_Where(url, after, key)] if origin is None else [_Where(*one) for one in samples_of(origin)]
+        where = (
+            [_Where(*one) for one in samples_of(origin)] if origin is not None else [_Where(url, after, key, source)]
+        )
         action: Action = "stopped" if not go_on else "skipped" if after is None else "cut short"
         losses = self._losses(error, stage, field, where, action)
         self.ledger.record(*losses)
@@ -294,7 +325,10 @@ class Guard:
         iteration.last = losses[0]
         if (spent := self._too_many() or self._too_large_a_part(_LEAST)) is not None:
             message = f"{spent} lets no more pass; the last one: {losses[0].error}"
-            raise ErrorBudgetError(message, url=url, key=key, field=losses[0].field, stage=losses[0].stage) from error
+            first = losses[0]
+            raise ErrorBudgetError(
+                message, url=url, key=key, field=first.field, stage=first.stage, source=first.source
+            ) from error
         if not go_on:
             iteration.ends.append(stage)
         return go_on
@@ -308,7 +342,12 @@ class Guard:
         last = self._iteration.last
         if last is not None and not self.stopped and (spent := self._too_large_a_part(0)) is not None:
             message = f"{spent} lets no more pass; the last one: {last.error}"
-            raise ErrorBudgetError(message, url=last.url, key=last.key, field=last.field, stage=last.stage)
+            raise ErrorBudgetError(
+                message, url=last.url, key=last.key, field=last.field, stage=last.stage, source=last.source
+            )
+        for member in self._iteration.members.values():
+            if member._iteration is not self._iteration:  # noqa: SLF001  # of its own class
+                member.finish()
 
     def _losses(
         self, error: Exception, stage: str, field: str | None, where: list[_Where], action: Action
@@ -320,7 +359,8 @@ class Guard:
         losses: list[Loss] = []
         for one in where:
             url, key = one.url or known.get("url"), one.key or known.get("key")
-            losses.append(Loss(stage, url and redact(url), key, field, text, one.ordinal, epoch, action))
+            source = one.source or known.get("source")
+            losses.append(Loss(stage, url and redact(url), key, field, text, one.ordinal, epoch, action, source))
         return losses
 
     def _too_many(self) -> str | None:

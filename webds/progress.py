@@ -116,6 +116,8 @@ class Changes:
     read: int
     taken: Mapping[str, int]
     held: Mapping[str, HeldChanges]
+    done: bool
+    members: Mapping[str, Changes]
 
 
 @final
@@ -132,6 +134,8 @@ class Progress:
         taken: of each `take` behind that, by its number in the plan, how many values went through.
         held: of each stage behind that which holds items back, by its number in the plan, what it holds.
         done: whether the iteration is at its end.
+        members: of each source of a mix, by its name, how far it is; then ``shard`` and ``read`` are the round and the
+            turn in it.
     """
 
     passes: tuple[int, ...] = ()
@@ -140,25 +144,35 @@ class Progress:
     taken: dict[str, int] = attrs.field(factory=dict[str, int])
     held: dict[str, Held] = attrs.field(factory=dict[str, Held])
     done: bool = False
+    members: dict[str, Progress] = attrs.field(factory=dict[str, "Progress"])
 
     def changes(self) -> Changes:
         """Return what has changed since this was called last."""
         held = {number: held.changes() for number, held in self.held.items()}
-        return Changes(self.passes, self.shard, self.read, dict(self.taken), held)
+        members = {name: member.changes() for name, member in self.members.items()}
+        return Changes(self.passes, self.shard, self.read, dict(self.taken), held, self.done, members)
 
     def follow(self, changes: Changes) -> None:
         """Come as far as another one, and keep what that does not know."""
-        self.passes, self.shard, self.read = changes.passes, changes.shard, changes.read
+        self.passes, self.shard, self.read, self.done = changes.passes, changes.shard, changes.read, changes.done
         self.taken.update(changes.taken)
         for number, held in changes.held.items():
             if held.afresh:
                 self.held[number] = Held()
             self.held[number].follow(held)
+        for name, member in changes.members.items():
+            self.members.setdefault(name, Progress()).follow(member)
 
     def copy(self) -> Progress:
         """Return one that stays as this one is now."""
         held = {number: held.copy() for number, held in self.held.items()}
-        return attrs.evolve(self, taken=dict(self.taken), held=held)
+        members = {name: member.copy() for name, member in self.members.items()}
+        return attrs.evolve(self, taken=dict(self.taken), held=held, members=members)
+
+    @property
+    def holds(self) -> bool:
+        """Whether a stage holds anything back, also of a source of a mix."""
+        return bool(self.held) or any(member.holds for member in self.members.values())
 
     def dump(self, shards: Mapping[str, int]) -> dict[str, Any]:
         """Return it for JSON.
@@ -168,7 +182,8 @@ class Progress:
         """
         held = {number: held.dump(shards) for number, held in self.held.items() if held.items or held.left}
         position = {"passes": list(self.passes), "shard": self.shard, "read": self.read, "taken": dict(self.taken)}
-        return {**position, "held": held, "done": self.done}
+        members = {name: member.dump(shards) for name, member in self.members.items()}
+        return {**position, "held": held, "done": self.done, **({"members": members} if members else {})}
 
     @classmethod
     def parse(cls, state: Mapping[str, Any], shards: Sequence[str]) -> Progress:
@@ -178,4 +193,6 @@ class Progress:
             StateError: it is damaged.
         """
         held = {number: Held.parse(one, shards) for number, one in state["held"].items()}
-        return cls(tuple(state["passes"]), state["shard"], state["read"], dict(state["taken"]), held, state["done"])
+        members = {name: cls.parse(member, shards) for name, member in state.get("members", {}).items()}
+        passes, taken = tuple(state["passes"]), dict(state["taken"])
+        return cls(passes, state["shard"], state["read"], taken, held, state["done"], members)

@@ -17,7 +17,7 @@ import torch.utils.data
 from webds.abc import Splitter
 from webds.errors import StateError
 from webds.order import EpochClock, Turn
-from webds.plan import Plan, digest_of
+from webds.plan import ComposedSource, Plan, digest_of
 from webds.progress import Changes, Progress
 from webds.splitters import FunctionSplitter
 from webds.stages.base import Run, Stage
@@ -169,14 +169,19 @@ def _of_splitter(splitter: Splitter) -> str:
 
 def fingerprint(plan: Plan) -> dict[str, Any]:
     """Return what a state has to fit: all that decides which samples come, and in which order."""
-    found: dict[str, Any] = {
+    found: dict[str, Any] = {}
+    if isinstance(plan.source, ComposedSource):
+        found["mix"] = plan.source.how
+        for name, member in plan.source.plans.items():
+            found |= {f"{name}: {what}": value for what, value in fingerprint(member).items()}
+    found |= {
         "shards": plan.shards_told,
         "shard_seed": plan.shard_seed,
         "split": _of_splitter(plan.splitter) if plan.by_sample is None else "by sample",
         "stages": [_text(stage) for stage in plan.stages],
     }
     if plan.by_sample is not None:
-        counts = plan.by_sample.order.counts
+        counts = plan.by_sample.counts
         found["samples"] = f"{int(counts.sum())} {digest_of(counts.astype('<i8').tobytes())}"
         found["remainder"] = plan.by_sample.remainder
         found["window"] = None if plan.window is None else [plan.window.shards, plan.window.seed]
@@ -231,7 +236,7 @@ def state_of(
     position = _position(plan, marks, place) if whole else None
     if position is not None:
         return state | position
-    holding = any(mark.progress.held for mark in marks.values())
+    holding = any(mark.progress.holds for mark in marks.values())
     shards = {shard: number for number, shard in enumerate(plan.source.shards() if holding else ())}
     workers = {str(worker): mark.progress.dump(shards) for worker, mark in sorted(marks.items())}
     where = {"ranks": [place.rank, place.world_size], "num_workers": place.num_workers, "next": following}

@@ -14,6 +14,7 @@ from webds.errors import SplitError, annotate
 from webds.typing import Place
 
 __all__ = [
+    "BY_DEFAULT",
     "FunctionSplitter",
     "NoSplit",
     "SplitByNode",
@@ -116,6 +117,10 @@ class SplitByNodeAndWorker(Splitter):
     @override
     def split(self, shards: Sequence[str], place: Place) -> Sequence[str]:
         return _of_rank(shards, place)[place.worker :: place.num_workers]
+
+
+BY_DEFAULT: Final = SplitByNodeAndWorker()
+"""The splitter of whom nobody said anything: by its identity, it is known that nobody did."""
 
 
 def _in_total(instance: SplitExplicit, attribute: attrs.Attribute[int], value: int) -> None:

@@ -20,6 +20,7 @@ from webds.stages import batch, fields, flow, functions, into, shuffle
 from webds.stages.base import EachStage, Stage
 from webds.testing import same
 
+SAMPLES: webds.MemorySource[webds.Sample] = webds.MemorySource([{"__key__": "a", "cls": b"1"}])
 STAGES: list[Stage] = [
     batch.Batch(n=2),
     batch.Unbatch(),
@@ -36,6 +37,7 @@ STAGES: list[Stage] = [
     functions.MapTuple(fs=(int, None)),
     functions.Pipe(stage=numbers_of),
     into.Into(cls=Number),
+    webds.DatasetBuilder(SAMPLES).join(SAMPLES, by=str.lower, missing="keep").plan.stages[0],
     shuffle.Shuffle(size=3, seed=1),
 ]
 

@@ -27,6 +27,7 @@ DERIVED: dict[str, Any] = {
     "map_tuple": lambda b: b.to_tuple("cls").map_tuple(int),
     "filter": lambda b: b.filter(bool),
     "associate": lambda b: b.associate(_nothing_more),
+    "join": lambda b: b.join(b, collision="left"),
     "to_tuple": lambda b: b.to_tuple("cls"),
     "into": lambda b: b.into(Number),
     "batch": lambda b: b.batch(2),

@@ -57,6 +57,12 @@ BUILDER = {
     "map_tuple": {"fs": "test_map_tuple_fs_are_for_their_elements"},
     "filter": {"predicate": "test_filter_predicate_says_what_stays"},
     "associate": {"table": "test_associate_table_is_merged_in"},
+    "join": {
+        "companions": "test_join_companions_bring_their_fields",
+        "by": "test_join_by_makes_the_key_of_the_companion",
+        "missing": "test_join_missing_is_an_error_a_skip_or_nothing",
+        "collision": "test_join_collision_says_whose_field_it_is",
+    },
     "to_tuple": {
         "fields": "test_to_tuple_fields_are_the_elements",
         "missing": "test_to_tuple_missing_is_an_error_a_skip_or_a_value",
@@ -110,6 +116,23 @@ BUILDER = {
     "indexed": {},
     "select_samples": {"predicate": "test_select_samples_predicate_is_asked_before_data_is_read"},
     "map_style": {},
+}
+
+IN_MIXING = "test_mixing.py::"
+MIXING = {
+    "mix": {
+        "sources": IN_MIXING + "test_sources_are_builders_datasets_or_sources_by_name_or_in_a_list",
+        "weights": IN_MIXING + "test_weights_are_kept_at_any_time",
+        "cycle": IN_MIXING + "test_cycle_is_what_each_batch_of_its_size_holds",
+        "counts": IN_MIXING + "test_counts_are_those_of_one_iteration",
+        "exhausted": IN_MIXING + "test_exhausted_is_what_happens_when_one_runs_dry",
+        "seed": IN_MIXING + "test_seed_is_the_order_of_the_turns",
+    },
+    "round_robin": {
+        "sources": IN_MIXING + "test_round_robin_takes_one_of_each_in_turn",
+        "exhausted": IN_MIXING + "test_round_robin_takes_one_of_each_in_turn",
+    },
+    "concat": {"sources": IN_MIXING + "test_concat_goes_through_one_after_the_other"},
 }
 
 IN_INDEXING = "test_indexing.py::"
@@ -252,6 +275,11 @@ def test_37_every_parameter_of_the_loader_is_in_the_table() -> None:
     assert set(LOADER) == _parameters(webds.Loader.__init__)
 
 
+def test_37_every_parameter_of_mixing_is_in_the_table() -> None:
+    for function in (webds.mix, webds.round_robin, webds.concat):
+        assert set(MIXING[function.__name__]) == _parameters(function)
+
+
 def test_37_every_parameter_of_build_index_is_in_the_table() -> None:
     assert set(BUILD_INDEX) == _parameters(webds.build_index)
 
@@ -273,6 +301,7 @@ def test_37_every_test_of_the_table_is_there() -> None:
     flat = [test for table in DATASET.values() for test in table.values()]
     flat += [*WEBDATASET.values(), *LOADER.values(), *TARITERATOR.values()]
     flat += [*REPLAY.values(), *BUILD_INDEX.values()]
+    flat += [test for table in MIXING.values() for test in table.values()]
     flat += [f"test_builder.py::{test}" for table in BUILDER.values() for test in table.values()]
     files: dict[str, set[str]] = {}
     for test in flat:

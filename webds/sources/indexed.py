@@ -136,6 +136,10 @@ class IndexedTarSource(IndexedSource[Sample]):
         counts: list[int] = self._counts.tolist()
         return counts
 
+    def key(self, shard: str, ordinal: int) -> str | None:
+        """Return the key of a sample; None where there is no such sample."""
+        return self._key(shard, ordinal) if 0 <= ordinal < self._counts[self._places[shard]] else None
+
     def find(self, key: str) -> list[tuple[str, int]]:
         """Return shard and ordinal of every sample of this key. The first call reads the tables of all shards.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast, final, overload
@@ -63,9 +64,32 @@ class MemorySource(IndexedSource[T_co]):
                 raise IndexError(f"ordinal {ordinal} in shard {shard!r}, which holds {len(values)} samples")
             yield _copy(values[ordinal])
 
+    def key(self, shard: str, ordinal: int) -> str | None:
+        """Return the key of a sample; None where there is no such sample, or it has none."""
+        values = self._shards[shard]
+        return _key(values[ordinal]) if 0 <= ordinal < len(values) else None
+
+    def find(self, key: str) -> list[tuple[str, int]]:
+        """Return shard and ordinal of every sample of this key."""
+        return self._places.get(key, [])
+
+    @functools.cached_property
+    def _places(self) -> dict[str, list[tuple[str, int]]]:
+        places: dict[str, list[tuple[str, int]]] = {}
+        for shard, values in self._shards.items():
+            for ordinal, value in enumerate(values):
+                if (key := _key(value)) is not None:
+                    places.setdefault(key, []).append((shard, ordinal))
+        return places
+
     @override
     def __repr__(self) -> str:
         return f"{type(self).__name__}({sum(self.counts())} samples in {len(self._shards)} shards)"
+
+
+def _key(value: Any) -> str | None:
+    key = value.get("__key__") if isinstance(value, dict) else None
+    return None if key is None else str(key)
 
 
 def _copy(value: Any) -> Any:

@@ -72,6 +72,7 @@ class Run:
         resumed: where the run goes on, instead of at the beginning.
         start: the first position that is dealt out of the pass ``resumed`` is in, where samples are dealt out.
         recall: of a run that goes on: makes what a stage, told by its number, held back again.
+        observed: measures opening and reading; also in the sources of a mix, which have no rows of a meter.
     """
 
     guard: Guard
@@ -86,6 +87,7 @@ class Run:
     resumed: Progress | None = None
     start: int | None = None
     recall: Callable[[str, Sequence[Origin]], list[Item]] | None = None
+    observed: Meter | None = None
 
     def held_by(self, number: str) -> Held:
         """Return what a stage holds when it begins: nothing, or what is made again where the run goes on.
@@ -100,6 +102,11 @@ class Run:
             held.items = self.recall(number, held.origins)
         self.progress.held[number] = held
         return held
+
+    @property
+    def observer(self) -> Observer:
+        """Who hears of what is opened."""
+        return Observer(self.guard.retried, None if self.observed is None else self.observed.opened)
 
     @property
     def resumes_here(self) -> Progress | None:
@@ -120,11 +127,6 @@ class Run:
         """Tell the watchers."""
         for watcher in self.watchers:
             watcher()
-
-    @property
-    def observer(self) -> Observer:
-        """Who hears of what is opened for the run."""
-        return Observer(self.guard.retried, None if self.meter is None else self.meter.opened)
 
     @property
     def key(self) -> tuple[int, ...]:
@@ -154,6 +156,7 @@ class Run:
                 f"{how} dropped all {dropped} that went in, so there is nothing to iterate over; "
                 f"seen were {', '.join(seen) if seen else 'values without fields'}",
                 stage=stage.partition(" ")[0],
+                source=self.guard.source,
             )
 
 
@@ -178,6 +181,16 @@ class Stage(ABC):
     running it from the beginning."""
     policy: Policy | None = None
     number: str = attrs.field(default="", eq=False)
+
+    @property
+    def drops(self) -> bool:
+        """Whether the stage may drop single values, by what it is told of them."""
+        return False
+
+    @property
+    def in_step(self) -> bool:
+        """Whether samples have to come in the order of their shards."""
+        return False
 
     @abstractmethod
     def run(self, upstream: Upstream, run: Run) -> Iterator[Item]:
@@ -234,12 +247,7 @@ class EachStage(Stage):
 
     @abstractmethod
     def function(self) -> Callable[[Any], Any]:
-        """Return a new function from value to value; it may return `DROP`."""
-
-    @property
-    def drops(self) -> bool:
-        """Whether the function may return `DROP`."""
-        return False
+        """Return a new function from value to value; it may return `DROP`, if the stage `drops`."""
 
     @property
     def fuses(self) -> bool:
