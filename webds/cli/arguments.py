@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import click
 from typing_extensions import TypeVar
@@ -14,16 +14,22 @@ from webds.manifest import read_list
 from webds.urls import scheme_of
 
 __all__ = [
+    "End",
     "as_json",
     "engine",
     "expand",
+    "index",
     "jobs",
+    "missing_end",
     "overwrite",
     "urls",
 ]
 
 CommandT = TypeVar("CommandT", bound="Callable[..., Any] | click.Command")
 Decorator: TypeAlias = Callable[[CommandT], CommandT]
+
+
+End: TypeAlias = Literal["error", "accept"]
 
 
 def _expanded(context: click.Context, parameter: click.Parameter, given: Sequence[str]) -> list[str]:
@@ -86,3 +92,15 @@ engine: Final[Any] = click.option(
 )
 
 overwrite: Final[Any] = click.option("--overwrite", is_flag=True, help="Replace what is there already.")
+
+index: Final[Any] = click.option(
+    "--index/--no-index", "use_index", default=True, help="Whether the index of a remote shard is used; by default yes."
+)
+
+missing_end: Final[Any] = click.option(
+    "--missing-end",
+    type=click.Choice(["error", "accept"]),
+    default="error",
+    show_default=True,
+    help="What an archive is that ends without end blocks: cut short, or as its writer made it.",
+)

@@ -13,6 +13,7 @@ __all__ = ["COMMANDS", "DEBUG", "webds"]
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     # Name → module, which has the command as ``command``; what it does.
+    "ls": ("webds.cli.ls", "List samples, their fields and sizes."),
 }
 
 DEBUG: Final = "webds.debug"

@@ -32,6 +32,8 @@ def size_text(size: float) -> str:
 
 def shown(text: str) -> str:
     """Return a text that came out of a file so that it takes one line, and no terminal obeys it."""
+    if text.isprintable() and text.strip() == text:
+        return text
     return one_line(text) if text.strip() == text else one_line(repr(text))
 
 

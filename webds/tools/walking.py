@@ -1,0 +1,279 @@
+"""What a shard holds by its headers: every run of neighbours that share a key, sound or not."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator
+from typing import Final, Literal, NamedTuple, TypeAlias, final
+
+import attrs
+
+from webds.errors import SampleError, StaleIndexError, TarFormatError, annotate
+from webds.index import MemberTable
+from webds.openers.schemes import OpenerLike, as_opener, default_opener
+from webds.sources.tables import Tables, open_whole
+from webds.sources.tar import TarSource, Urls
+from webds.tar import Member, Members, MissingEnd, base_plus_ext, is_metadata
+from webds.tar.header import padded, shown
+from webds.tar.seen import SeenKeys
+from webds.typing import KeyFunction, Readable
+from webds.urls import local_path, scheme_of
+
+__all__ = ["Check", "Entry", "Fault", "FaultKind", "Group", "Walk", "groups_of", "source_of", "stored_table", "walking"]
+
+_EXAMPLES: Final = 10
+_RESERVED: Final = ("__key__", "__url__")
+
+FaultKind: TypeAlias = Literal["duplicate field", "parts apart", "sample twice", "reserved field"]
+"""What can be wrong with a sample whose members are whole."""
+
+
+@final
+class Entry(NamedTuple):
+    """One member of a shard.
+
+    Attributes:
+        name: its path.
+        field: the field that it is.
+        offset: where in the uncompressed archive its data begins.
+        size: bytes of its data.
+    """
+
+    name: str
+    field: str
+    offset: int
+    size: int
+
+
+@final
+class Group(NamedTuple):
+    """Members that follow one another and share a key. A sound sample is one such group."""
+
+    key: str
+    members: list[Entry]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields, in the order of the archive."""
+        return tuple([entry.field for entry in self.members])
+
+    @property
+    def size(self) -> int:
+        """Bytes of all members."""
+        return sum([entry.size for entry in self.members])
+
+
+@final
+@attrs.frozen
+class Fault:
+    """What is wrong with a group.
+
+    Attributes:
+        kind: one of a few.
+        key: its key.
+        field: the field that shows it.
+        text: a sentence about it.
+        offset: of the member that shows it.
+    """
+
+    kind: FaultKind
+    key: str
+    field: str
+    text: str
+    offset: int
+
+    def error(self, url: str) -> SampleError:
+        """Return it as an error."""
+        return SampleError(self.text, url=url, key=self.key, field=self.field, offset=self.offset, stage="read")
+
+
+@final
+class Check:
+    """Whether groups, given in the order of their shard, are sound: the same samples are faulty as for a dataset."""
+
+    def __init__(self) -> None:
+        self._seen = SeenKeys()
+
+    def __call__(self, group: Group) -> Fault | None:
+        """Return the first thing that is wrong with a group; None if it is a sound sample."""
+        key, members = group
+        fields = group.fields
+        before = self._seen.get(key)
+        if before is None:
+            self._seen.add(key, fields)
+        else:
+            new = next((entry for entry in members if entry.field not in before), None)
+            if new is None:
+                return Fault("sample twice", key, members[0].field, f"sample {shown(key)} comes a second time",
+                             members[0].offset)  # fmt: skip
+            text = f"the members of sample {shown(key)} are apart: {shown(new.field)} comes after other samples"
+            return Fault("parts apart", key, new.field, text, new.offset)
+        if len(set(fields)) < len(fields):
+            twice = next(entry for i, entry in enumerate(members) if entry.field in fields[:i])
+            text = f"sample {shown(key)} has the field {shown(twice.field)} twice"
+            return Fault("duplicate field", key, twice.field, text, twice.offset)
+        for entry in members:
+            if entry.field in _RESERVED:
+                text = f"sample {shown(key)} has a field {shown(entry.field)}, and that name is taken"
+                return Fault("reserved field", key, entry.field, text, entry.offset)
+        return None
+
+
+@final
+class Walk:
+    """The groups of one archive; iterated once. Where the stream can seek, the data of large members is not read.
+
+    Args:
+        stream: the archive, which may be compressed. It stays open.
+        url: named in errors.
+        keys: member path → (key, field).
+        missing_end: see `webds.tar.MissingEnd`.
+
+    Attributes:
+        passed_over: number of members, metadata left aside, that belong to no sample.
+        examples: names of the first few of these.
+        end: where the last member that was seen ends.
+
+    Raises:
+        TarFormatError: by the iteration, after all groups that are whole: the archive is damaged, cut short or none.
+    """
+
+    def __init__(
+        self,
+        stream: Readable,
+        *,
+        url: str = "",
+        keys: KeyFunction = base_plus_ext,
+        missing_end: MissingEnd = "error",
+    ) -> None:
+        self.passed_over: int = 0
+        self.examples: list[str] = []
+        self.end: int = 0
+        self._members = Members(stream, url=url, missing_end=missing_end)
+        self._keys = keys
+
+    @property
+    def others(self) -> int:
+        """How many members were no regular files, so far."""
+        return self._members.others
+
+    def __iter__(self) -> Iterator[Group]:
+        """Yield the groups."""
+        groups = 0
+        key: str | None = None
+        entries: list[Entry] = []
+        failure: TarFormatError | None = None
+        keys = self._keys
+        try:
+            for name, offset, size, stored in self._raw():
+                this, field = keys(name)
+                self.end = offset + padded(stored)
+                if this is None or field is None:
+                    self._pass_over(name)
+                    continue
+                if this != key:
+                    if key is not None:
+                        groups += 1
+                        yield Group(key, entries)
+                    key, entries = this, []
+                entries.append(Entry(name, field, offset, size))
+        except TarFormatError as error:
+            failure = error
+        if key is not None and (failure is None or self._members.ended):
+            groups += 1
+            yield Group(key, entries)
+        if failure is not None:
+            count = f"after {groups} sample{'' if groups == 1 else 's'}"
+            error = TarFormatError(f"{failure.message}, {count}", url=failure.url, offset=failure.offset, stage="read")
+            raise error from failure
+
+    def _raw(self) -> Iterator[tuple[str, int, int, int]]:
+        """Yield name, offset, size and stored size of each member: many at a time where they are plain."""
+        members = self._members
+        while True:
+            plain = members.plain()
+            if plain is not None:
+                # Data begins behind the headers, and ends where the next member begins.
+                starts = [end - padded(size) for end, size in zip(plain.begins[1:], plain.sizes, strict=True)]
+                yield from zip(plain.texts(), starts, plain.sizes, plain.sizes, strict=True)
+                members.passed(plain.begins[-1])
+                continue
+            member = next(members, None)
+            if member is None:
+                return
+            yield member.name, member.offset, member.size, member.stored
+
+    def find(self, wanted: str) -> Member | None:
+        """Go to a member and return it; None if there is none of this name. `pieces` then gives its content.
+
+        Args:
+            wanted: the path of a member, or a key, a dot and a field as `ls` shows them.
+        """
+        members = self._members
+        key, field = base_plus_ext(wanted)
+
+        def is_it(name: str) -> bool:
+            return name == wanted or (name.startswith(key or "\0") and self._keys(name) == (key, field))
+
+        while True:
+            plain = members.plain()
+            if plain is not None:
+                at = next((i for i, name in enumerate(plain.texts()) if is_it(name)), len(plain.sizes))
+                if plain.begins[at] > plain.begins[0]:
+                    members.passed(plain.begins[at])
+                    continue
+            member = next(members, None)
+            if member is None or is_it(member.name):
+                return member
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the content of the member that `find` returned, piece by piece."""
+        return self._members.pieces()
+
+    def _pass_over(self, name: str) -> None:
+        if is_metadata(name):
+            return
+        self.passed_over += 1
+        if len(self.examples) < _EXAMPLES:
+            self.examples.append(name)
+
+
+@contextlib.contextmanager
+def walking(source: TarSource, url: str) -> Generator[Walk]:
+    """Open a shard of ``source`` for a walk. Of a remote one whose size is known, ranges are asked for."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stream = stack.enter_context(open_whole(source.shard_opener, url))
+        except Exception as error:
+            annotate(error, url=url, stage="open")
+            raise
+        yield Walk(stream, url=url, keys=source.keys, missing_end=source.missing_end)
+
+
+def source_of(urls: Urls, opener: OpenerLike | None = None, *, missing_end: MissingEnd = "error") -> TarSource:
+    """Return the shards that ``urls`` stands for as a source. Nothing is opened yet."""
+    return TarSource(urls, default_opener() if opener is None else as_opener(opener), missing_end=missing_end)
+
+
+def stored_table(source: TarSource, url: str) -> MemberTable | None:
+    """Return the member table of a remote shard, from its index; None if it is local, or has none.
+
+    Raises:
+        StaleIndexError: the index is damaged, or of another version of the shard.
+    """
+    if local_path(url) is not None or scheme_of(url) in ("-", "pipe"):
+        return None
+    return Tables(source).stored(url)
+
+
+def groups_of(table: MemberTable) -> Iterator[Group]:
+    """Yield the samples that a member table tells of."""
+    for sample in range(len(table)):
+        entries = [
+            Entry(table.name(i), table.fields[table.kinds[i]], int(table.offsets[i]), int(table.sizes[i]))
+            for i in table.members(sample)
+        ]
+        key, _ = base_plus_ext(entries[0].name)
+        if key is None:
+            raise StaleIndexError(f"the index names {entries[0].name!r}, which is part of no sample", stage="index")
+        yield Group(key, entries)
