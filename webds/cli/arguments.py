@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, final
 
 import click
 from typing_extensions import TypeVar
@@ -26,10 +26,20 @@ __all__ = [
 ]
 
 CommandT = TypeVar("CommandT", bound="Callable[..., Any] | click.Command")
-Decorator: TypeAlias = Callable[[CommandT], CommandT]
-
 
 End: TypeAlias = Literal["error", "accept"]
+
+
+@final
+class _Option:
+    """An option, to decorate any number of commands with."""
+
+    def __init__(self, *names: str, **attributes: Any) -> None:
+        self._names = names
+        self._attributes = attributes
+
+    def __call__(self, command: CommandT) -> CommandT:
+        return click.option(*self._names, **self._attributes)(command)
 
 
 def _expanded(context: click.Context, parameter: click.Parameter, given: Sequence[str]) -> list[str]:
@@ -77,13 +87,13 @@ def urls(name: str = "urls", *, metavar: str = "SHARDS...", required: bool = Tru
     return click.argument(name, nargs=-1, required=required, metavar=metavar, callback=_expanded)
 
 
-as_json: Final[Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
+as_json: Final = _Option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
 
-jobs: Final[Any] = click.option(
+jobs: Final = _Option(
     "-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Number of processes."
 )
 
-engine: Final[Any] = click.option(
+engine: Final = _Option(
     "--engine",
     type=click.Choice(["local"]),
     default="local",
@@ -91,13 +101,13 @@ engine: Final[Any] = click.option(
     help="What runs the work: processes of this host.",
 )
 
-overwrite: Final[Any] = click.option("--overwrite", is_flag=True, help="Replace what is there already.")
+overwrite: Final = _Option("--overwrite", is_flag=True, help="Replace what is there already.")
 
-index: Final[Any] = click.option(
+index: Final = _Option(
     "--index/--no-index", "use_index", default=True, help="Whether the index of a remote shard is used; by default yes."
 )
 
-missing_end: Final[Any] = click.option(
+missing_end: Final = _Option(
     "--missing-end",
     type=click.Choice(["error", "accept"]),
     default="error",

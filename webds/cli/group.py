@@ -14,6 +14,8 @@ __all__ = ["COMMANDS", "DEBUG", "webds"]
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     # Name → module, which has the command as ``command``; what it does.
     "ls": ("webds.cli.ls", "List samples, their fields and sizes."),
+    "cat": ("webds.cli.cat", "Write the content of one member."),
+    "verify": ("webds.cli.verify", "Say what is wrong with shards; save what can be saved."),
 }
 
 DEBUG: Final = "webds.debug"

@@ -13,7 +13,8 @@ from webds.cli.errors import Status, describe
 from webds.cli.output import note, print_json, shown, size_text
 from webds.redaction import redact
 from webds.tools.listing import Listed, list_samples
-from webds.tools.walking import Entry, source_of
+from webds.tools.reading import source_of
+from webds.tools.walking import Entry
 
 __all__ = ["command"]
 

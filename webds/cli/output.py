@@ -13,7 +13,7 @@ from rich.console import Console
 
 from webds.cli.errors import one_line
 
-__all__ = ["console", "note", "print_json", "print_table", "shown", "size_text"]
+__all__ = ["console", "counted", "note", "print_json", "print_table", "shown", "size_text"]
 
 _UNITS: Final = ("kB", "MB", "GB", "TB", "PB", "EB")
 
@@ -28,6 +28,11 @@ def size_text(size: float) -> str:
         if abs(size) < 999.5:
             break
     return f"{size:.{2 if abs(size) < 9.995 else 1 if abs(size) < 99.95 else 0}f} {unit}"
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number with its thing: ``1 shard``, ``2,000 shards``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def shown(text: str) -> str:

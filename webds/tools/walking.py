@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Generator, Iterator
 from typing import Final, Literal, NamedTuple, TypeAlias, final
 
@@ -10,16 +11,15 @@ import attrs
 
 from webds.errors import SampleError, StaleIndexError, TarFormatError, annotate
 from webds.index import MemberTable
-from webds.openers.schemes import OpenerLike, as_opener, default_opener
 from webds.sources.tables import Tables, open_whole
-from webds.sources.tar import TarSource, Urls
+from webds.sources.tar import TarSource
 from webds.tar import Member, Members, MissingEnd, base_plus_ext, is_metadata
 from webds.tar.header import padded, shown
 from webds.tar.seen import SeenKeys
 from webds.typing import KeyFunction, Readable
 from webds.urls import local_path, scheme_of
 
-__all__ = ["Check", "Entry", "Fault", "FaultKind", "Group", "Walk", "groups_of", "source_of", "stored_table", "walking"]
+__all__ = ["Check", "Entry", "Fault", "FaultKind", "Group", "Walk", "Wanted", "groups_of", "stored_table", "walking"]
 
 _EXAMPLES: Final = 10
 _RESERVED: Final = ("__key__", "__url__")
@@ -37,12 +37,14 @@ class Entry(NamedTuple):
         field: the field that it is.
         offset: where in the uncompressed archive its data begins.
         size: bytes of its data.
+        data: these, where they were asked for.
     """
 
     name: str
     field: str
     offset: int
     size: int
+    data: bytes | None = None
 
 
 @final
@@ -120,6 +122,38 @@ class Check:
 
 
 @final
+class Wanted:
+    """Whether a member is the one that somebody wants.
+
+    Args:
+        name: the path of a member; or a key, a dot and a field.
+        keys: member path → (key, field).
+
+    Attributes:
+        found: whether it has come.
+        fields: where ``name`` is the key of a sample, the fields of that.
+    """
+
+    def __init__(self, name: str, keys: KeyFunction) -> None:
+        self.found: bool = False
+        self.fields: list[str] = []
+        self._name = name
+        self._keys = keys
+        self._pair = keys(name)
+
+    def __call__(self, name: str) -> bool:
+        """Return whether the member of this path is it."""
+        if name == self._name:
+            self.found = True
+        elif name.startswith(self._pair[0] or self._name):  # the others are not looked at closely
+            pair = self._keys(name)
+            self.found = None not in pair and pair == self._pair
+            if pair[0] == self._name and pair[1] is not None:
+                self.fields.append(pair[1])
+        return self.found
+
+
+@final
 class Walk:
     """The groups of one archive; iterated once. Where the stream can seek, the data of large members is not read.
 
@@ -128,6 +162,7 @@ class Walk:
         url: named in errors.
         keys: member path → (key, field).
         missing_end: see `webds.tar.MissingEnd`.
+        read: whether entries are to have their data; that of one group is held at a time.
 
     Attributes:
         passed_over: number of members, metadata left aside, that belong to no sample.
@@ -145,12 +180,14 @@ class Walk:
         url: str = "",
         keys: KeyFunction = base_plus_ext,
         missing_end: MissingEnd = "error",
+        read: bool = False,
     ) -> None:
         self.passed_over: int = 0
         self.examples: list[str] = []
         self.end: int = 0
         self._members = Members(stream, url=url, missing_end=missing_end)
         self._keys = keys
+        self._read = read
 
     @property
     def others(self) -> int:
@@ -165,7 +202,7 @@ class Walk:
         failure: TarFormatError | None = None
         keys = self._keys
         try:
-            for name, offset, size, stored in self._raw():
+            for name, offset, size, stored, data in self._raw():
                 this, field = keys(name)
                 self.end = offset + padded(stored)
                 if this is None or field is None:
@@ -176,7 +213,7 @@ class Walk:
                         groups += 1
                         yield Group(key, entries)
                     key, entries = this, []
-                entries.append(Entry(name, field, offset, size))
+                entries.append(Entry(name, field, offset, size, data))
         except TarFormatError as error:
             failure = error
         if key is not None and (failure is None or self._members.ended):
@@ -184,46 +221,42 @@ class Walk:
             yield Group(key, entries)
         if failure is not None:
             count = f"after {groups} sample{'' if groups == 1 else 's'}"
-            error = TarFormatError(f"{failure.message}, {count}", url=failure.url, offset=failure.offset, stage="read")
-            raise error from failure
+            located = TarFormatError(
+                f"{failure.message}, {count}", url=failure.url, offset=failure.offset, stage="read"
+            )
+            raise located from failure
 
-    def _raw(self) -> Iterator[tuple[str, int, int, int]]:
-        """Yield name, offset, size and stored size of each member: many at a time where they are plain."""
+    def _raw(self) -> Iterator[tuple[str, int, int, int, bytes | None]]:
+        """Yield name, offset, size, stored size and data of each member: many at a time where they are plain."""
         members = self._members
+        nothing = itertools.repeat(None)
         while True:
             plain = members.plain()
             if plain is not None:
                 # Data begins behind the headers, and ends where the next member begins.
                 starts = [end - padded(size) for end, size in zip(plain.begins[1:], plain.sizes, strict=True)]
-                yield from zip(plain.texts(), starts, plain.sizes, plain.sizes, strict=True)
+                data = plain.contents(plain.starts, plain.sizes) if self._read else nothing
+                yield from zip(plain.texts(), starts, plain.sizes, plain.sizes, data, strict=False)
                 members.passed(plain.begins[-1])
                 continue
             member = next(members, None)
             if member is None:
                 return
-            yield member.name, member.offset, member.size, member.stored
+            content = members.data() if self._read else None
+            yield member.name, member.offset, member.size, member.stored, content
 
-    def find(self, wanted: str) -> Member | None:
-        """Go to a member and return it; None if there is none of this name. `pieces` then gives its content.
-
-        Args:
-            wanted: the path of a member, or a key, a dot and a field as `ls` shows them.
-        """
+    def find(self, wanted: Wanted) -> Member | None:
+        """Go to the first member that is ``wanted``, and return it, if there is one. `pieces` gives its content."""
         members = self._members
-        key, field = base_plus_ext(wanted)
-
-        def is_it(name: str) -> bool:
-            return name == wanted or (name.startswith(key or "\0") and self._keys(name) == (key, field))
-
         while True:
             plain = members.plain()
             if plain is not None:
-                at = next((i for i, name in enumerate(plain.texts()) if is_it(name)), len(plain.sizes))
-                if plain.begins[at] > plain.begins[0]:
+                at = next((i for i, name in enumerate(plain.texts()) if wanted(name)), len(plain.sizes))
+                if at:
                     members.passed(plain.begins[at])
                     continue
             member = next(members, None)
-            if member is None or is_it(member.name):
+            if member is None or wanted(member.name):
                 return member
 
     def pieces(self) -> Iterator[bytes]:
@@ -239,20 +272,16 @@ class Walk:
 
 
 @contextlib.contextmanager
-def walking(source: TarSource, url: str) -> Generator[Walk]:
-    """Open a shard of ``source`` for a walk. Of a remote one whose size is known, ranges are asked for."""
+def walking(source: TarSource, url: str, *, read: bool = False) -> Generator[Walk]:
+    """Open a shard of ``source`` for a walk. Unless its data are wanted, too, ranges are asked for of a remote one."""
     with contextlib.ExitStack() as stack:
         try:
-            stream = stack.enter_context(open_whole(source.shard_opener, url))
+            whole = source.open(url) if read else open_whole(source.shard_opener, url)
+            stream = stack.enter_context(whole)
         except Exception as error:
             annotate(error, url=url, stage="open")
             raise
-        yield Walk(stream, url=url, keys=source.keys, missing_end=source.missing_end)
-
-
-def source_of(urls: Urls, opener: OpenerLike | None = None, *, missing_end: MissingEnd = "error") -> TarSource:
-    """Return the shards that ``urls`` stands for as a source. Nothing is opened yet."""
-    return TarSource(urls, default_opener() if opener is None else as_opener(opener), missing_end=missing_end)
+        yield Walk(stream, url=url, keys=source.keys, missing_end=source.missing_end, read=read)
 
 
 def stored_table(source: TarSource, url: str) -> MemberTable | None:
