@@ -15,6 +15,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     # Name → module, which has the command as ``command``; what it does.
     "ls": ("webds.cli.ls", "List samples, their fields and sizes."),
     "cat": ("webds.cli.cat", "Write the content of one member."),
+    "info": ("webds.cli.info", "Say what is in shards, and what is out of the ordinary."),
     "verify": ("webds.cli.verify", "Say what is wrong with shards; save what can be saved."),
 }
 

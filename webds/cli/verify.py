@@ -12,7 +12,7 @@ import click
 
 from webds.cli import arguments
 from webds.cli.errors import Status
-from webds.cli.output import note, print_json, shown, size_text
+from webds.cli.output import counted, note, print_json, shown, size_text
 from webds.cli.progress import progress
 from webds.index import index_path
 from webds.redaction import redact
@@ -116,11 +116,7 @@ def command(
             sys.stdout.flush()
     for field, reason in sorted(undecoded.items()):
         note(f"webds: not decoded: {shown(field)}: {shown(reason)}")
-    note(
-        f"{shards:,} shards, {samples:,} samples; {bad:,} bad"
-        if bad
-        else f"{shards:,} shards, {samples:,} samples; all good"
-    )
+    note(f"{counted(shards, 'shard')}, {counted(samples, 'sample')}; {f'{bad:,} bad' if bad else 'all good'}")
     if bad:
         context.exit(Status.FAULTS)
 
@@ -144,9 +140,11 @@ def _print(found: Verified, most: int | None) -> None:
     state = "BAD" if found.count else "ok "
     more = [text for text, there in (("hash compared", found.hashed), ("index compared", found.indexed)) if there]
     if found.passed_over:
-        more.append(f"{found.passed_over:,} members without a key")
+        more.append(f"{counted(found.passed_over, 'member')} without a key")
     told = "".join(f", {text}" for text in more)
-    sys.stdout.write(f"{state} {shown(redact(found.url))}: {found.samples:,} samples, {size_text(found.bytes)}{told}\n")
+    sys.stdout.write(
+        f"{state} {shown(redact(found.url))}: {counted(found.samples, 'sample')}, {size_text(found.bytes)}{told}\n"
+    )
     for problem in found.problems[:most]:
         sys.stdout.write(f"    {problem.kind}: {_where(problem)}{shown(problem.text)}\n")
     left = found.count - len(found.problems[:most])
@@ -170,7 +168,7 @@ def _print_repaired(found: Verified, repaired: Repaired) -> None:
         sys.stdout.write("    nothing could be saved\n")
     else:
         moved = f", of which {repaired.moved:,} had members that were apart" if repaired.moved else ""
-        sys.stdout.write(f"    saved: {repaired.samples:,} samples{moved}: {shown(repaired.path)}\n")
+        sys.stdout.write(f"    saved: {counted(repaired.samples, 'sample')}{moved}: {shown(repaired.path)}\n")
     for lost in repaired.lost:
         sys.stdout.write(f"    lost: {shown(lost.what)}: {shown(lost.why)}\n")
 

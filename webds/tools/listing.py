@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import final
 
 import attrs
 
 from webds.errors import WebdsError
 from webds.sources.tar import TarSource
-from webds.tools.walking import Check, Group, groups_of, stored_table, walking
+from webds.tools.walking import Check, Group, groups_in
 
 __all__ = ["Listed", "list_samples"]
 
@@ -40,20 +39,10 @@ def list_samples(source: TarSource, *, use_index: bool = True) -> Iterator[Liste
     """
     for url in source.shards():
         try:
-            with _groups(source, url, use_index=use_index) as groups:
+            with groups_in(source, url, use_index=use_index) as (groups, _):
                 check = Check()
                 for group in groups:
                     fault = check(group)
                     yield Listed(url, group, None if fault is None else fault.error(url))
         except WebdsError as error:
             yield Listed(url, None, error)
-
-
-@contextlib.contextmanager
-def _groups(source: TarSource, url: str, *, use_index: bool) -> Generator[Iterator[Group]]:
-    table = stored_table(source, url) if use_index else None
-    if table is not None:
-        yield groups_of(table)
-        return
-    with walking(source, url) as walk:
-        yield iter(walk)

@@ -19,7 +19,19 @@ from webds.tar.seen import SeenKeys
 from webds.typing import KeyFunction, Readable
 from webds.urls import local_path, scheme_of
 
-__all__ = ["Check", "Entry", "Fault", "FaultKind", "Group", "Walk", "Wanted", "groups_of", "stored_table", "walking"]
+__all__ = [
+    "Check",
+    "Entry",
+    "Fault",
+    "FaultKind",
+    "Group",
+    "Walk",
+    "Wanted",
+    "groups_in",
+    "groups_of",
+    "stored_table",
+    "walking",
+]
 
 _EXAMPLES: Final = 10
 _RESERVED: Final = ("__key__", "__url__")
@@ -282,6 +294,23 @@ def walking(source: TarSource, url: str, *, read: bool = False) -> Generator[Wal
             annotate(error, url=url, stage="open")
             raise
         yield Walk(stream, url=url, keys=source.keys, missing_end=source.missing_end, read=read)
+
+
+@contextlib.contextmanager
+def groups_in(source: TarSource, url: str, *, use_index: bool = True) -> Generator[tuple[Iterator[Group], Walk | None]]:
+    """Yield the groups of a shard, and the walk that finds them; no walk where an index tells of them.
+
+    Args:
+        source: the shards.
+        url: the shard.
+        use_index: whether a remote shard that has an index is not read at all.
+    """
+    table = stored_table(source, url) if use_index else None
+    if table is not None:
+        yield groups_of(table), None
+        return
+    with walking(source, url) as walk:
+        yield iter(walk), walk
 
 
 def stored_table(source: TarSource, url: str) -> MemberTable | None:
