@@ -92,7 +92,7 @@ class ShardSurvey:
     shapes: dict[tuple[str, ...], tuple[int, str]] = attrs.field(factory=dict[tuple[str, ...], tuple[int, str]])
     anomalies: dict[AnomalyKind, Anomaly] = attrs.field(factory=dict[AnomalyKind, Anomaly])
     spellings: dict[str, str] = attrs.field(factory=dict[str, str], repr=False)
-    _keys: NDArray[np.int64] = attrs.field(factory=lambda: np.zeros((0, 2), np.int64), eq=False, repr=False)
+    hashes: NDArray[np.int64] = attrs.field(factory=lambda: np.zeros((0, 2), np.int64), eq=False, repr=False)
 
     def note(self, kind: AnomalyKind, example: str, count: int = 1) -> None:
         """Count something that is out of the ordinary."""
