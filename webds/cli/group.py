@@ -16,6 +16,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "ls": ("webds.cli.ls", "List samples, their fields and sizes."),
     "cat": ("webds.cli.cat", "Write the content of one member."),
     "info": ("webds.cli.info", "Say what is in shards, and what is out of the ordinary."),
+    "show": ("webds.cli.show", "Show samples as pictures, with their keys and labels."),
     "verify": ("webds.cli.verify", "Say what is wrong with shards; save what can be saved."),
 }
 
