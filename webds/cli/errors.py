@@ -28,6 +28,7 @@ class Status(enum.IntEnum):
     TERMINATED = 143
 
 
+_TRACEBACK: Final = "Traceback (most recent call last):"
 _SPACE: Final = re.compile(r"\s*\n\s*")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -43,7 +44,7 @@ def describe(error: BaseException) -> str:
     if isinstance(error, click.ClickException):
         return one_line(error.format_message())
     if isinstance(error, WebdsError):
-        text = error.message
+        text = _last_line(error.message)
     elif isinstance(error, OSError) and error.strerror:
         text = f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename is not None else error.strerror
     else:
@@ -54,6 +55,13 @@ def describe(error: BaseException) -> str:
     url = place.get("url")
     before = f"{url}: " if url is not None and url not in text else ""  # it is without secrets, here and there
     return one_line(before + redact(text) + (f" ({', '.join(where)})" if where else ""))
+
+
+def _last_line(text: str) -> str:
+    """Return what an error says of which another process has sent the traceback: its last line, without the type."""
+    if _TRACEBACK not in text:
+        return text
+    return re.sub(r"^[\w.]+: ", "", text.rstrip().rpartition("\n")[2])
 
 
 def is_closed_pipe(error: BaseException) -> bool:

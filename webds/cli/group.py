@@ -18,6 +18,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "info": ("webds.cli.info", "Say what is in shards, and what is out of the ordinary."),
     "show": ("webds.cli.show", "Show samples as pictures, with their keys and labels."),
     "verify": ("webds.cli.verify", "Say what is wrong with shards; save what can be saved."),
+    "index": ("webds.cli.index", "Write member tables and a manifest."),
+    "bench": ("webds.cli.bench", "Measure how fast a data set is read, stage by stage."),
 }
 
 DEBUG: Final = "webds.debug"
