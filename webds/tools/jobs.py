@@ -61,6 +61,7 @@ def running(
     opener: Opener,
     existing: Callable[[], list[str]],
     overwrite: bool,
+    refuses: bool = True,
 ) -> Generator[Job]:
     """Let work be done in the block; it is over if the block is left without an exception.
 
@@ -71,6 +72,7 @@ def running(
         opener: opens ``target`` where it is no local file.
         existing: returns what has final names already.
         overwrite: whether that may be replaced; then work begins anew.
+        refuses: whether files that other work has written are an error; if not, they are for the block to judge.
 
     Raises:
         WriteError: files are there that this work has not written, or somebody is at work there.
@@ -83,9 +85,9 @@ def running(
     text = json.dumps([tool, parameters], sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     with note.held():
-        resumed = _judge(note.read(), tool, digest, target, existing, overwrite=overwrite)
+        resumed = _judge(note.read(), tool, digest, target, existing if refuses else list, overwrite=overwrite)
         if not resumed:
-            note.write({"webds": tool, "work": digest, "replaces": overwrite and bool(existing())})
+            note.write({"webds": tool, "work": digest, "replaces": bool(existing())})
         job = Job(resumed)
         try:
             yield job

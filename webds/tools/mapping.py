@@ -135,6 +135,7 @@ def convert(
     """Write one shard for each of a source; see `map_shards`. Without a function, samples stay as they are."""
     tells = progress or NoProgress()
     shards = source.shards()
+    output.prepare()
     names = output.names_for(shards)
     selected = None if selection is None else attrs.evolve(selection, where=None)
     everything = {

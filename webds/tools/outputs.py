@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,12 +16,14 @@ from webds.abc import Opener, Sink
 from webds.errors import OpenError, WriteError
 from webds.index import index_path, merge_manifest, scan
 from webds.openers.schemes import OpenerLike
+from webds.openers.streams import open_error
 from webds.sinks import ShardWriter, TarWriter
 from webds.sinks.compression import Compression
 from webds.sinks.fields import SampleEncoder
 from webds.sinks.pattern import ShardPattern, is_pattern
 from webds.sinks.sidecars import Sidecars, relative_url
 from webds.sinks.stores import opener_for, remove_stored, tells
+from webds.sinks.targets import PARTIAL_GLOB, is_device, remove_abandoned
 from webds.sources.tables import open_whole
 from webds.tools.jobs import Job
 from webds.tools.reading import opener_of
@@ -125,7 +128,7 @@ class Output:
         """Return whether there is something of this name; False where nobody can tell."""
         path = local_path(name)
         if path is not None:
-            return os.path.lexists(path) and not is_device_name(path)
+            return os.path.lexists(path) and not is_device(path)
         opener = opener_for(name, self.opener)
         if scheme_of(name) in ("-", "pipe") or not tells(opener):
             return False
@@ -136,6 +139,19 @@ class Output:
                 return False
             raise
         return True
+
+    def prepare(self) -> None:
+        """Make the folder that the target is, if it is a local one.
+
+        Raises:
+            OpenError: it cannot be made.
+        """
+        path = local_path(self.target)
+        if path is not None and self.target.endswith("/"):
+            try:
+                os.makedirs(path, exist_ok=True)
+            except OSError as error:
+                raise open_error("cannot make the folder", self.target, error) from None
 
     def names_for(self, shards: Sequence[str]) -> list[str]:
         """Return the name of what is written for each of the shards that are read.
@@ -171,11 +187,6 @@ class Output:
         if self.manifest is None:
             return None
         return os.path.join(os.path.dirname(local_path(name) or ""), self.manifest)
-
-
-def is_device_name(path: str) -> bool:
-    """Return whether ``path`` is something to write into, such as a FIFO, so that nothing of it is replaced."""
-    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def base_of(url: str) -> str:
@@ -233,6 +244,7 @@ class ShardFile(Sink[Sample]):
         wanted = output.index or manifest is not None
         self._sidecars = Sidecars(manifest, md5=output.md5) if wanted else None
         self._overwrite = output.overwrite
+        clear_abandoned(name)
         heard: dict[str, Any] = {}
         if self._sidecars is not None:
             heard["on_member"] = self._sidecars.member
@@ -271,6 +283,15 @@ class ShardFile(Sink[Sample]):
     def abort(self) -> None:
         self._ended = True
         self._tar.abort()
+
+
+def clear_abandoned(name: str) -> None:
+    """Remove what a crash has left of a file that was to be called ``name``."""
+    path = local_path(name)
+    if path is not None:
+        folder, base = os.path.split(os.path.realpath(path))
+        for found in glob.iglob(os.path.join(glob.escape(folder), PARTIAL_GLOB.format(name=glob.escape(base)))):
+            remove_abandoned(found)
 
 
 def complete(name: str, output: Output) -> int:
