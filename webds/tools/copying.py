@@ -71,13 +71,13 @@ def copy(
 ) -> Copied:
     """Copy shards, or any other files.
 
-    A copy appears when it is whole, locally and in object stores. What is there already is compared, byte for byte, and
+    A copy appears when it is whole, locally and in object stores. What is there already is compared by its hash, and
     kept if it is the same. Work that was broken off and is repeated keeps the copies that it had made, by their size.
 
     Args:
         urls: what to copy, as `webds.DatasetBuilder` takes shards; ``-`` for standard input.
-        target: a folder that exists, or with a slash at the end; a pattern, such as ``x-%06d.tar``; the name of a single
-            copy; ``-`` for standard output.
+        target: a folder that exists, or with a slash at the end; a pattern, such as ``x-%06d.tar``; the name of a
+            single copy; ``-`` for standard output.
         verify: how the copies are verified.
         index: whether the member table beside each shard is copied, too, where there is one.
         manifest: name of a manifest of the copies, in their folder; it says what is known of the shards already, and
@@ -97,7 +97,7 @@ def copy(
     """
     source = attrs.evolve(source_of(urls, opener), verify=None)
     shards = source.shards()
-    output = Output(target=target, overwrite=overwrite, opener=target_opener)
+    output = Output(target=os.fspath(target), overwrite=overwrite, opener=target_opener)
     output.prepare()
     names = output.names_for(shards)
     tasks = [_Task(shard, name, source.listed(shard)) for shard, name in zip(shards, names, strict=True)]

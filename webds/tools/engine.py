@@ -263,15 +263,15 @@ def _work(connection: Connection, code: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    function: Callable[[Any], Any] | None = None
+    known: list[Callable[[Any], Any]] = []
     reports = _Reports(connection)
     try:
         while True:
             _, task = connection.recv()
             try:
-                if function is None:
-                    function = pickle.loads(code)  # noqa: S301  # from the process that started this one
-                answer = "done", _call(function, task, reports.add)
+                if not known:
+                    known.append(pickle.loads(code))  # noqa: S301  # from the process that started this one
+                answer = "done", _call(known[0], task, reports.add)
                 data = _pickled(answer)
             except Exception as error:
                 data = _pickled(("error", (_portable(error), traceback.format_exc())))

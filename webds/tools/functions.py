@@ -43,6 +43,7 @@ class NamedFunction:
 
         Raises:
             ValueError: there is none of this name.
+            TypeError: it is something else.
             Exception: what its module raised.
         """
         place, colon, path = self.name.rpartition(":")
@@ -62,7 +63,7 @@ class NamedFunction:
                 raise ValueError(f"{place!r} has no function {path!r}")
             found = getattr(found, name)
         if not callable(found):
-            raise ValueError(f"{self.name!r} is no function but a {type(found).__name__}")
+            raise TypeError(f"{self.name!r} is no function but a {type(found).__name__}")
         return found  # type: ignore[no-any-return]
 
     def _file(self, place: str) -> Any:

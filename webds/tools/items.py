@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias, final
 
 import attrs
+from typing_extensions import override
 
 from webds.abc import Opener
 from webds.errors import UntrustedDataError, annotate
@@ -17,7 +18,7 @@ from webds.tools.reading import Passed
 from webds.typing import Sample
 from webds.urls import local_path, scheme_of
 
-__all__ = ["FilePart", "Item", "PackSource", "Part"]
+__all__ = ["Batch", "FilePart", "Item", "PackSource", "Part", "batches"]
 
 
 @final
@@ -140,8 +141,8 @@ class Batch:
     number: int
     items: list[Item]
 
+    @override
     def __str__(self) -> str:
-        """Name the first of them."""
         return f"shard {self.number}, which begins with {self.items[0].key!r}"
 
 

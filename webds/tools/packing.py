@@ -9,7 +9,6 @@ from collections.abc import Generator, Iterator
 from typing import Any, Final, Literal, TypeAlias, final
 
 import attrs
-from typing_extensions import override
 
 from webds.errors import EmptyDatasetError, UrlError
 from webds.openers.schemes import OpenerLike
@@ -24,7 +23,7 @@ from webds.tools.reading import Passed, opener_of
 from webds.tools.rows import ArrowSource, Columns, CsvSource, HuggingFaceSource, JsonlSource, ParquetSource
 from webds.typing import Sample
 
-__all__ = ["Kind", "Packed", "pack", "pack_source"]
+__all__ = ["Kind", "Packed", "kind_of", "pack", "pack_source", "write_classes"]
 
 Kind: TypeAlias = Literal["folder", "imagefolder", "csv", "jsonl", "parquet", "arrow", "datasets"]
 """What is packed; see `webds.tools.folders` and `webds.tools.rows`."""

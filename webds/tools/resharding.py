@@ -108,8 +108,8 @@ def reshard(
             ``"{number:09d}"``. None leaves them. Shards put together often have the same keys.
         selection: which samples and fields are taken.
         memory: bytes that samples may take in all processes together, at least 1 MiB; a single larger sample may, too.
-        scratch: an existing local folder for what is put aside; by default a hidden one beside the output, where that is
-            local, so that the first half of the work is not lost if the second is broken off.
+        scratch: an existing local folder for what is put aside; by default a hidden one beside the output, where that
+            is local, so that the first half of the work is not lost if the second is broken off.
         jobs: how many processes read and sort; one writes.
         engine: does this, in place of these.
         opener: opens what is read; None for the default.
@@ -240,7 +240,7 @@ class _Work:
             return
         for order, sample in records:
             self.progress.advance(weight(sample))
-            yield shards[order[-2]], sample
+            yield shards[_shard_of(order)], sample
 
     def _put_together(self, records: Iterator[tuple[Order, Sample]]) -> Generator[tuple[str, Sample]]:
         """Yield samples, each out of all members that have its key."""
@@ -252,15 +252,21 @@ class _Work:
                 for field, value in sample.items():
                     if field in whole and field != "__key__":
                         raise SampleError(f"sample {shown(key)} has the field {shown(field)} twice",
-                                          url=shards[order[-2]], key=key, field=field, stage="regroup")  # fmt: skip
+                                          url=shards[_shard_of(order)], key=key, field=field, stage="regroup")  # fmt: skip
                     whole[field] = value
-            shard = shards[group[0][0][-2]]
+            shard = shards[_shard_of(group[0][0])]
             taken = whole if self.selection is None else _selected(self.selection, whole, shard)
             if taken is None:
                 self.passed.samples += 1
             else:
                 check_names(taken, shard)
                 yield shard, taken
+
+
+def _shard_of(order: Order) -> int:
+    """Return the number of the shard that a sample was in."""
+    number: int = order[1]
+    return number
 
 
 def _selected(selection: Selection, sample: Sample, shard: str) -> Sample | None:
@@ -352,6 +358,7 @@ class _Scatter:
         samples = samples_of(self.source, task.url, passed, self.selection)
         with contextlib.closing(samples):
             for ordinal, sample in samples:
+                place: int | float | str
                 if self.arrangement == "shuffle":
                     place = next(random)
                 elif self.by is None:
@@ -364,15 +371,10 @@ class _Scatter:
         """Return what the user's function says of the place of a sample."""
         assert self.by is not None
         try:
-            place = self.by(sample)
-            if not isinstance(place, int | float | str) or place != place:  # noqa: PLR0124  # NaN
-                raise TypeError(
-                    f"the function that samples are sorted by returned {place!r}: expected a number or text"
-                )
+            return _checked_place(self.by(sample))
         except Exception as error:
             annotate(error, url=shard, key=sample["__key__"], stage="sort")
             raise
-        return place
 
     def _members(self, task: _Task, passed: Passed) -> Generator[tuple[Order, Sample]]:
         """Yield each member as a sample of one field."""
@@ -391,3 +393,9 @@ class _Scatter:
                 sample: Sample = {"__key__": key, field: data}
                 report(weight(sample))
                 yield (key, task.number, number), sample
+
+
+def _checked_place(place: object) -> int | float | str:
+    if isinstance(place, int | float | str) and place == place:  # noqa: PLR0124  # a NaN is nowhere
+        return place
+    raise TypeError(f"the function that samples are sorted by returned {place!r}: expected a number or a text")

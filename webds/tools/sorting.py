@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import io
 import itertools
 import json
 import operator
 import os
 import secrets
 import struct
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, TypeAlias, final
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, Final, TypeAlias, final
 
 import attrs
 
@@ -20,7 +19,7 @@ from webds.errors import OpenError
 from webds.openers.streams import open_error
 from webds.typing import Sample
 
-__all__ = ["Order", "Run", "RunWriter", "merged"]
+__all__ = ["Order", "Run", "RunWriter", "grouped", "merged"]
 
 Order: TypeAlias = tuple[Any, ...]
 """Where a sample belongs: numbers and texts, that compare; different for any two samples."""
@@ -152,21 +151,22 @@ def _write(folder: str, samples: Iterable[tuple[Order, Sample]], count: int, lar
     return Run(path, count, largest)
 
 
-def _read(path: str) -> Iterator[tuple[Order, Sample]]:
+def _read(path: str) -> Generator[tuple[Order, Sample]]:
     try:
         file = open(path, "rb", buffering=_BUFFER)  # noqa: SIM115  # an error of the consumer is none of the file
     except OSError as error:
         raise open_error("cannot read samples that were put aside", path, error) from None
     with file:
         while length := file.read(_LENGTH.size):
-            order, key, fields = json.loads(_exactly(file, *_LENGTH.unpack(length), path))
+            size: int = _LENGTH.unpack(length)[0]
+            order, key, fields = json.loads(_exactly(file, size, path))
             sample: Sample = {"__key__": key}
-            for name, size in fields:
-                sample[name] = _exactly(file, size, path)
+            for name, length_of_field in fields:
+                sample[name] = _exactly(file, length_of_field, path)
             yield tuple(order), sample
 
 
-def _exactly(file: io.BufferedReader, size: int, path: str) -> bytes:
+def _exactly(file: BinaryIO, size: int, path: str) -> bytes:
     data = file.read(size)
     if len(data) < size:
         raise OpenError("a file of samples that were put aside is cut short; remove its folder", url=path)

@@ -237,8 +237,4 @@ def _holds(path: str, data: bytes) -> bool:
     if not os.path.isfile(path) or os.path.getsize(path) != len(data):
         return False
     with open(path, "rb") as file:
-        view = memoryview(data)
-        for start in range(0, len(data), _PIECE):
-            if file.read(_PIECE) != view[start : start + _PIECE]:
-                return False
-    return True
+        return all(file.read(_PIECE) == data[start : start + _PIECE] for start in range(0, len(data), _PIECE))
