@@ -20,6 +20,11 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "verify": ("webds.cli.verify", "Say what is wrong with shards; save what can be saved."),
     "index": ("webds.cli.index", "Write member tables and a manifest."),
     "bench": ("webds.cli.bench", "Measure how fast a data set is read, stage by stage."),
+    "pack": ("webds.cli.pack", "Write files, or rows of a table, as shards."),
+    "unpack": ("webds.cli.unpack", "Write members as files."),
+    "reshard": ("webds.cli.reshard", "Cut, join, shuffle, sort, select, recompress shards."),
+    "cp": ("webds.cli.cp", "Copy shards between any two places, verified."),
+    "map": ("webds.cli.map", "Call a Python function for every sample."),
 }
 
 DEBUG: Final = "webds.debug"

@@ -21,12 +21,12 @@ from webds.redaction import redact
 from webds.sinks.destination import destination
 from webds.sinks.sidecars import relative_url
 from webds.sinks.stores import opener_for, remove_stored, tells
-from webds.sources.tar import TarSource, Urls
+from webds.sources.tar import Urls
 from webds.tools.engine import Engine, report
 from webds.tools.jobs import Job, running
 from webds.tools.outputs import Output, clear_abandoned
 from webds.tools.progress import NoProgress, Progress
-from webds.tools.reading import engine_for, identity, source_of, total_size
+from webds.tools.reading import engine_for, identity, measured, source_of
 from webds.urls import local_path, scheme_of
 from webds.verify import VerifyingReader
 
@@ -97,6 +97,7 @@ def copy(
     """
     source = attrs.evolve(source_of(urls, opener), verify=None)
     shards = source.shards()
+    sizes = measured(source)
     output = Output(target=os.fspath(target), overwrite=overwrite, opener=target_opener)
     output.prepare()
     names = output.names_for(shards)
@@ -108,13 +109,13 @@ def copy(
     with running(
         output.target,
         "cp",
-        {"input": identity(source), "output": output.target, "index": index},
+        {"input": identity(source, sizes), "output": output.target, "index": index},
         opener=output.opens,
         existing=lambda: output.existing([task.name for task in tasks]),
         overwrite=overwrite,
         refuses=False,
     ) as job:
-        tells.begin("copy", _total(source), "bytes")
+        tells.begin("copy", _total(sizes), "bytes")
         work = _Copy(source.opener, output, job, verify)
         copied: list[ListedShard] = []
         with contextlib.closing(engine_for(shards, engine, jobs).run(work, tasks, tells.advance)) as done:
@@ -130,10 +131,10 @@ def copy(
     return result
 
 
-def _total(source: TarSource) -> int | None:
+def _total(sizes: Sequence[int | None]) -> int | None:
     """Return the bytes to copy, where they are known at once."""
-    sizes = [source.listed(shard).size for shard in source.shards()]
-    return total_size(source) if None in sizes else sum(size for size in sizes if size is not None)
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
 
 
 @final

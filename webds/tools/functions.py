@@ -100,20 +100,24 @@ def _parents(name: str) -> set[str]:
 
 
 def identity_of(function: Callable[..., Any] | None) -> str | None:
-    """Return what tells ``function`` from others, and from what it was before its file was changed."""
-    if function is None:
-        return None
+    """Return what tells ``function`` from others, and from what it was before its file was changed.
+
+    What nothing is known of differs from all, itself in another process included. An object that is called may say it
+    by a method ``identity``.
+    """
+    own: Callable[[], str] | None = getattr(function, "identity", None)
+    if function is None or own is not None:
+        return None if own is None else own()
     loaded = function.load() if isinstance(function, NamedFunction) else function
-    name = (
-        function.name
-        if isinstance(function, NamedFunction)
-        else getattr(function, "__qualname__", repr(type(function)))
-    )
-    module = getattr(loaded, "__module__", "")
+    unwrapped = inspect.unwrap(loaded)
+    if not inspect.isfunction(unwrapped):
+        return repr(function)
+    captured = [repr(cell.cell_contents) for cell in unwrapped.__closure__ or ()]
     try:
-        path = inspect.getsourcefile(inspect.unwrap(loaded))
+        path = inspect.getsourcefile(unwrapped)
         with open(path or "", "rb") as file:
             digest = hashlib.sha256(file.read()).hexdigest()
     except (TypeError, OSError):
-        digest = ""
-    return f"{module}:{name}:{digest}"
+        digest = repr(unwrapped)
+    return repr([unwrapped.__module__, unwrapped.__qualname__, unwrapped.__code__.co_firstlineno, captured,
+                 unwrapped.__defaults__, digest])  # fmt: skip

@@ -85,7 +85,13 @@ def running(
     text = json.dumps([tool, parameters], sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     with note.held():
-        resumed = _judge(note.read(), tool, digest, target, existing if refuses else list, overwrite=overwrite)
+        found = note.read()
+        try:
+            resumed = _judge(found, tool, digest, target, existing if refuses else list, overwrite=overwrite)
+        except BaseException:
+            if found is None:  # it came into being here
+                note.remove()
+            raise
         if not resumed:
             note.write({"webds": tool, "work": digest, "replaces": bool(existing())})
         job = Job(resumed)

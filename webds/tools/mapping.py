@@ -22,7 +22,7 @@ from webds.tools.functions import identity_of
 from webds.tools.jobs import Job, running
 from webds.tools.outputs import Output, ShardFile, Written, complete, raw_encoder, remove_shards
 from webds.tools.progress import NoProgress, Progress
-from webds.tools.reading import Passed, Selection, engine_for, identity, samples_of, source_of, total_size
+from webds.tools.reading import Passed, Selection, engine_for, identity, measured, samples_of, source_of, total_size
 from webds.typing import Sample
 
 __all__ = ["Mapped", "OnError", "SampleFunction", "convert", "map_shards"]
@@ -135,13 +135,14 @@ def convert(
     """Write one shard for each of a source; see `map_shards`. Without a function, samples stay as they are."""
     tells = progress or NoProgress()
     shards = source.shards()
+    sizes = measured(source)
     output.prepare()
     names = output.names_for(shards)
     selected = None if selection is None else attrs.evolve(selection, where=None)
     everything = {
         **parameters,
         "output": output.parameters(),
-        "input": identity(source),
+        "input": identity(source, sizes),
         "selection": [attrs.asdict(selected) if selected else None, identity_of(selection and selection.where)],
     }
     result = Mapped()
@@ -153,7 +154,7 @@ def convert(
         existing=lambda: output.existing(names),
         overwrite=output.overwrite,
     ) as job:
-        tells.begin(tool, total_size(source), "bytes")
+        tells.begin(tool, total_size(source, sizes), "bytes")
         work = _Convert(function, source, output, job, selection)
         tasks = [_Task(shard, name) for shard, name in zip(shards, names, strict=True)]
         with contextlib.closing(engine.run(work, tasks, tells.advance)) as done:

@@ -72,6 +72,8 @@ def kind_of(path: str) -> Kind:
             os.path.exists(os.path.join(path, name)) for name in states
         )
         return "datasets" if saved else "folder"
+    if path == "-":
+        raise UrlError("standard input may be csv or jsonl: say which", url=path)
     if not os.path.exists(path):
         raise UrlError("there is no such file or folder", url=path)
     kind = _SUFFIXES.get(os.path.splitext(path)[1].lower())
@@ -114,7 +116,7 @@ def pack_source(
         return FolderSource(text, dot or "first")
     if found == "imagefolder":
         return ImageFolderSource(text, class_names, dot or "last")
-    if not os.path.exists(text):
+    if not os.path.exists(text) and not (text == "-" and found in ("csv", "jsonl")):
         raise UrlError("there is no such file or folder", url=text)
     if found == "datasets":
         return HuggingFaceSource(text, columns or Columns(), split)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
+import secrets
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, final
 
 import attrs
 
 from webds.abc import Opener
-from webds.errors import WriteError, annotate
+from webds.errors import OpenError, WriteError, annotate
 from webds.openers.schemes import OpenerLike, as_opener, default_opener
 from webds.sources.tar import TarSource, Urls
 from webds.tar import MissingEnd, ReadStats
 from webds.tools.engine import Engine, SerialEngine, engine_of, report
+from webds.tools.functions import identity_of
 from webds.typing import UNREAD, Sample
-from webds.urls import local_path
+from webds.urls import local_path, scheme_of
 
 __all__ = [
     "Passed",
     "Selection",
+    "Wanted",
+    "check_names",
     "engine_for",
     "identity",
+    "measured",
     "opener_of",
     "samples_of",
     "source_of",
@@ -29,7 +36,8 @@ __all__ = [
     "weight",
 ]
 
-_COMPRESSED: Final = ("gz", "bz2", "xz", "zst")
+_COMPRESSED: Final = (".gz", ".bz2", ".tbz", ".tbz2", ".xz", ".txz", ".zst", ".tzst")
+_AT_ONCE: Final = 16
 _BLOCK: Final = 512
 
 
@@ -52,29 +60,51 @@ def engine_for(shards: Sequence[str], engine: Engine | None, jobs: int) -> Engin
     return engine_of(jobs) if engine is None else engine
 
 
-def identity(source: TarSource) -> list[Any]:
+def measured(source: TarSource) -> list[int | None]:
+    """Return the bytes of each shard as it is stored; None where they are not known beforehand."""
+    urls = source.shards()
+    if all(local_path(url) is not None for url in urls):
+        return [_local_size(url) for url in urls]
+    with ThreadPoolExecutor(_AT_ONCE, "webds-sizes") as pool:
+        return list(pool.map(lambda url: _size(source, url), urls))
+
+
+def _size(source: TarSource, url: str) -> int | None:
+    if local_path(url) is not None:
+        return _local_size(url)
+    listed = source.listed(url).size
+    if listed is not None or scheme_of(url) in ("-", "pipe"):
+        return listed
+    try:
+        return source.shard_opener.size(url)
+    except OpenError:
+        return None  # it is said when the shard is opened
+
+
+def _local_size(url: str) -> int | None:
+    path = local_path(url)
+    return os.stat(path).st_size if path is not None and os.path.isfile(path) else None
+
+
+def identity(source: TarSource, sizes: Sequence[int | None]) -> list[Any]:
     """Return, for JSON, what tells the shards of a source from others, and from what they were before a change."""
     found: list[Any] = []
-    for url in source.shards():
+    for url, size in zip(source.shards(), sizes, strict=True):
         path, listed = local_path(url), source.listed(url)
-        status = os.stat(path) if path is not None and os.path.isfile(path) else None
-        if status is None:
-            found.append([url, listed.size, listed.md5, listed.sha256])
+        if path is not None and os.path.isfile(path):
+            found.append([os.path.abspath(path), size, os.stat(path).st_mtime_ns])
+        elif scheme_of(url) in ("-", "pipe"):
+            found.append([url, secrets.token_hex(8)])  # nobody knows what comes out of it the next time
         else:
-            found.append([os.path.abspath(path or ""), status.st_size, status.st_mtime_ns])
+            found.append([url, size, listed.md5, listed.sha256])
     return found
 
 
-def total_size(source: TarSource) -> int | None:
-    """Return the bytes of all shards; None where they are not known at once, or say nothing of what will be read."""
-    total = 0
-    for url in source.shards():
-        path = local_path(url)
-        size = os.stat(path).st_size if path is not None and os.path.isfile(path) else source.listed(url).size
-        if size is None or url.lower().endswith((".tgz", *_COMPRESSED)):
-            return None
-        total += size
-    return total
+def total_size(source: TarSource, sizes: Sequence[int | None]) -> int | None:
+    """Return the bytes of the archives of all shards; None where they are not known before they are read."""
+    known = [size for size in sizes if size is not None]
+    packed = any(url.lower().endswith((".tgz", *_COMPRESSED)) for url in source.shards())
+    return None if packed or len(known) < len(sizes) else sum(known)
 
 
 def weight(sample: Sample) -> int:
@@ -133,6 +163,36 @@ class Selection:
 
     def _keeps(self, name: str, value: object) -> bool:
         return name == "__key__" or (value is not UNREAD and name not in self.without)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Wanted:
+    """A predicate of samples, for the ``where`` of a `Selection`: all that is given has to be true.
+
+    Attributes:
+        match: a pattern of the shell for the key; ``*`` stands for slashes, too.
+        keys: the keys that are wanted.
+        function: called with the sample.
+    """
+
+    match: str | None = None
+    keys: frozenset[str] | None = None
+    function: Callable[[Sample], object] | None = None
+
+    def __call__(self, sample: Sample) -> bool:
+        """Return whether a sample is wanted."""
+        key: str = sample["__key__"]
+        return (
+            (self.match is None or fnmatch.fnmatchcase(key, self.match))
+            and (self.keys is None or key in self.keys)
+            and (self.function is None or bool(self.function(sample)))
+        )
+
+    def identity(self) -> str:
+        """Return what tells this from other predicates; see `webds.tools.functions.identity_of`."""
+        keys = None if self.keys is None else sorted(self.keys)
+        return repr([self.match, keys, identity_of(self.function)])
 
 
 def samples_of(

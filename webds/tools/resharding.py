@@ -35,6 +35,7 @@ from webds.tools.reading import (
     check_names,
     engine_for,
     identity,
+    measured,
     samples_of,
     source_of,
     total_size,
@@ -131,11 +132,13 @@ def reshard(
     runs = engine_for(shards, engine, jobs)
     if not output.is_pattern and (output.target.endswith("/") or os.path.isdir(local_path(output.target) or "")):
         if arrangement != "keep" or keys is not None:
-            raise ValueError("one shard for each that is read keeps their order and keys: name the output by a pattern, "
-                             "such as x-%06d.tar")  # fmt: skip
+            raise ValueError(
+                "one shard for each that is read keeps order and keys: name the output by a pattern, such as x-%06d.tar"
+            )
         done = convert(None, source, output, {}, "reshard", selection, runs, progress)
         return Resharded(done.written, done.passed)
-    work = _Work(source, output, arrangement, seed, by, keys, selection, memory, progress or NoProgress())
+    tells = progress or NoProgress()
+    work = _Work(source, output, arrangement, seed, by, keys, selection, memory, tells, measured(source))
     refuse_reading(shards, [str(name) for name in _names_written(output)])
     folder = None if scratch is None else os.fspath(scratch)
     with running(
@@ -178,15 +181,15 @@ class _Work:
     selection: Selection | None
     memory: int
     progress: Progress
+    sizes: list[int | None]
     passed: Passed = attrs.field(factory=Passed)
-    _shard: str = ""
 
     def parameters(self) -> dict[str, Any]:
         """Return all that decides on the result."""
         selection = self.selection
         return {
             "output": self.output.parameters(),
-            "input": identity(self.source),
+            "input": identity(self.source, self.sizes),
             "arrangement": [self.arrangement, self.seed, identity_of(self.by), self.keys],
             "selection": selection
             and [
@@ -198,7 +201,7 @@ class _Work:
 
     def in_order(self) -> Generator[tuple[str, Sample]]:
         """Yield the samples of one shard after the other, each with its shard."""
-        self.progress.begin("reshard", total_size(self.source), "bytes")
+        self.progress.begin("reshard", total_size(self.source, self.sizes), "bytes")
         for shard in self.source.shards():
             read = samples_of(self.source, shard, self.passed, self.selection)
             with contextlib.closing(read):
@@ -216,8 +219,8 @@ class _Work:
             try:
                 name = self.keys.format(key=sample["__key__"], shard=_stem(shard), number=number)
             except (KeyError, IndexError, ValueError) as error:
-                raise ValueError(f"keys={self.keys!r}: expected a template of {{key}}, {{shard}} and {{number}}, such as "
-                                 f"'{{shard}}/{{key}}' ({error})") from error  # fmt: skip
+                what = "expected a template of {key}, {shard} and {number}, such as '{shard}/{key}'"
+                raise ValueError(f"keys={self.keys!r}: {what} ({error})") from error
             yield {**sample, "__key__": name}
 
     def rearranged(self, job: Job, folder: str, engine: Engine, jobs: int) -> Generator[tuple[str, Sample]]:
@@ -226,7 +229,9 @@ class _Work:
         memory = self.memory if isinstance(engine, SerialEngine) else max(_LEAST_MEMORY, self.memory // jobs)
         scatter = _Scatter(self.source, self.arrangement, self.seed, self.by, self.selection, folder, memory)
         tasks = [_Task(number, shard) for number, shard in enumerate(shards)]
-        self.progress.begin("shuffle" if self.arrangement == "shuffle" else "sort", total_size(self.source), "bytes")
+        self.progress.begin(
+            "shuffle" if self.arrangement == "shuffle" else "sort", total_size(self.source, self.sizes), "bytes"
+        )
         runs: list[Run] = []
         with contextlib.closing(engine.run(scatter, tasks, self.progress.advance)) as done:
             for found, passed in done:
@@ -247,14 +252,15 @@ class _Work:
         shards = self.source.shards()
         for key, group in grouped(records):
             whole: Sample = {"__key__": key}
+            shard = shards[_shard_of(group[0][0])]
             for order, sample in group:
                 self.progress.advance(weight(sample))
                 for field, value in sample.items():
                     if field in whole and field != "__key__":
+                        shard = shards[_shard_of(order)]
                         raise SampleError(f"sample {shown(key)} has the field {shown(field)} twice",
-                                          url=shards[_shard_of(order)], key=key, field=field, stage="regroup")  # fmt: skip
+                                          url=shard, key=key, field=field, stage="regroup")  # fmt: skip
                     whole[field] = value
-            shard = shards[_shard_of(group[0][0])]
             taken = whole if self.selection is None else _selected(self.selection, whole, shard)
             if taken is None:
                 self.passed.samples += 1

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
+import secrets
+import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, cast, final
@@ -167,6 +170,8 @@ class TableSource(PackSource):
 
 
 def _stamp(path: str) -> list[Any]:
+    if path == "-":
+        return [path, secrets.token_hex(8)]  # nobody knows what comes out of it the next time
     status = os.stat(path)
     return [os.path.abspath(path), status.st_size, status.st_mtime_ns]
 
@@ -233,7 +238,10 @@ def _number(value: Any, field: str) -> Any:
 @final
 @attrs.define
 class CsvSource(TableSource):
-    """A table of texts, its first line the names of the columns: UTF-8, separated by commas, in ``.tsv`` by tabs."""
+    """A table of texts, UTF-8, its first line the names of the columns; separated by commas, in ``.tsv`` by tabs.
+
+    The path ``-`` is standard input.
+    """
 
     @override
     def rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -257,7 +265,7 @@ class CsvSource(TableSource):
 @final
 @attrs.define
 class JsonlSource(TableSource):
-    """A table of JSON objects, one a line; empty lines are passed over."""
+    """A table of JSON objects, one a line; empty lines are passed over. The path ``-`` is standard input."""
 
     @override
     def rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -275,6 +283,8 @@ class JsonlSource(TableSource):
 
 
 def _opened(path: str, newline: str | None = None) -> Any:
+    if path == "-":
+        return open(sys.stdin.fileno(), encoding="utf-8-sig", newline=newline, closefd=False)
     try:
         return open(path, encoding="utf-8-sig", newline=newline)
     except OSError as error:
@@ -406,7 +416,7 @@ class HuggingFaceSource(TableSource):
             found = found[cast("str", self.split)]
         for name, feature in found.features.items():
             if isinstance(feature, datasets.Image | datasets.Audio):
-                found = found.cast_column(name, attrs_evolved(feature))
+                found = found.cast_column(name, _undecoded(feature))
         return found
 
     @override
@@ -420,8 +430,6 @@ class HuggingFaceSource(TableSource):
         return ["datasets", self.split, *map(_stamp, states), repr(attrs.astuple(self.columns))]
 
 
-def attrs_evolved(feature: Any) -> Any:
+def _undecoded(feature: Any) -> Any:
     """Return the feature of a column, made so that its values are not decoded."""
-    import dataclasses  # noqa: PLC0415  # the library's own classes are such
-
     return dataclasses.replace(feature, decode=False)

@@ -23,7 +23,7 @@ from webds.tar.header import padded, shown
 from webds.tools.engine import Engine, report
 from webds.tools.outputs import base_of
 from webds.tools.progress import NoProgress, Progress
-from webds.tools.reading import engine_for, source_of, total_size
+from webds.tools.reading import engine_for, measured, source_of, total_size
 
 __all__ = ["Unpacked", "unpack"]
 
@@ -98,7 +98,7 @@ def unpack(
     if by_shard and len(set(places)) < len(places):
         raise ValueError("two shards have the same name, and so would have one folder")
     tells = progress or NoProgress()
-    tells.begin("unpack", total_size(source), "bytes")
+    tells.begin("unpack", total_size(source, measured(source)), "bytes")
     result = Unpacked()
     work = _Unpack(source, None if fields is None else frozenset(fields), match, overwrite)
     tasks = [_Task(shard, place) for shard, place in zip(shards, places, strict=True)]
