@@ -151,7 +151,7 @@ def convert(
         tool,
         everything,
         opener=output.opens,
-        existing=lambda: output.existing(names),
+        existing=lambda: output.existing(None if output.is_pattern else names),
         overwrite=output.overwrite,
     ) as job:
         tells.begin(tool, total_size(source, sizes), "bytes")

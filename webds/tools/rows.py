@@ -37,6 +37,9 @@ _MAGIC: Final = (
     (b"\xff\xfb", "mp3"),
     (b"OggS", "ogg"),
 )
+_ANY_IMAGE: Final = ("image", "img")
+"""Extensions that do not say what kind of image it is, and are what many tables call their columns."""
+
 _BATCH: Final = 64
 """Rows that are decoded at once; few, since each may hold an image."""
 
@@ -209,7 +212,7 @@ def _content(value: Any, folder: str) -> Any:
 def _extension(value: Any, column: str, known: frozenset[str]) -> str:
     """Return the extension of what a cell holds: the column's name, that of its path, or what its bytes begin with."""
     last = column.lower().rpartition(".")[2]
-    if last in known:
+    if last in known and last not in _ANY_IMAGE:
         return last
     path = value.get("path") if isinstance(value, Mapping) else None
     suffix = os.path.splitext(path)[1].lower().removeprefix(".") if isinstance(path, str) else ""
