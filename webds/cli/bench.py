@@ -23,8 +23,8 @@ batches, by as many DataLoader workers as asked for. Files that were read a shor
 second run measures something else than the first.
 
 "io" is the reading of bytes, "read" the making of samples, "consumer" the time in which nothing was asked for, which is
-the DataLoader's own. The seconds are summed over workers; those of "decode" with threads are the time it was waited for. Rates are counted from
-the first value on, so that the start of workers is not in them.
+the DataLoader's own. The seconds are summed over workers; those of "decode" with threads are the time it was waited
+for. Rates are counted from the first value on, so that the start of workers is not in them.
 
 \b
 Examples:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from rich.cells import cell_len, set_cell_size
 from rich.color import Color
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
 
 from webds.cli.output import shown
 from webds.tools.sheet import Tile
@@ -43,7 +45,7 @@ def print_tiles(console: Console, tiles: Sequence[Tile]) -> None:
         ]
         for line in range(max(map(len, texts))):
             cells = [_fitted(text[line] if line < len(text) else "") for text in texts]
-            console.print((" " * _GAP).join(cells).rstrip(), style="bold" if line == 0 else "dim")
+            console.print(Text((" " * _GAP).join(cells).rstrip(), style="bold" if line == 0 else "dim"))
         console.print()
 
 
@@ -79,16 +81,14 @@ def _segments(picture: Image.Image | None) -> list[list[Segment]]:
     """Return the lines of a picture."""
     if picture is None:
         return []
-    pixels = list(picture.getdata())
-    width, height = picture.size
+    pixels: list[list[list[int]]] = np.asarray(picture).tolist()
     lines: list[list[Segment]] = []
-    for y in range(0, height, 2):
-        above = pixels[y * width : (y + 1) * width]
-        below = pixels[(y + 1) * width : (y + 2) * width] if y + 1 < height else [None] * width
-        lines.append([_half_block(*pair) for pair in zip(above, below, strict=True)])
+    for y in range(0, len(pixels), 2):
+        below = pixels[y + 1] if y + 1 < len(pixels) else [None] * len(pixels[y])
+        lines.append([_half_block(*pair) for pair in zip(pixels[y], below, strict=True)])
     return lines
 
 
-def _half_block(above: tuple[int, int, int], below: tuple[int, int, int] | None) -> Segment:
+def _half_block(above: list[int], below: list[int] | None) -> Segment:
     back = None if below is None else Color.from_rgb(*below)
     return Segment("▀", Style(color=Color.from_rgb(*above), bgcolor=back))
