@@ -19,7 +19,7 @@ from webds.sinks.targets import FileTarget
 from webds.sources.tar import TarSource
 from webds.tar import Members, MissingEnd, is_metadata
 from webds.tar.compression import decompressed, recognise
-from webds.tar.header import BLOCK, ZERO_BLOCK, decode_header, has_valid_checksum, number, padded, shown
+from webds.tar.header import BLOCK, ZERO_BLOCK, decode_header, decode_text, has_valid_checksum, number, padded, shown
 from webds.tools.verifying import undecodable
 from webds.tools.walking import Entry, Group
 from webds.typing import KeyFunction, Readable
@@ -261,7 +261,9 @@ class _Salvage:
         following = self._next_header(begin)
         end = self._size if following is None else following
         if end > begin:
-            self._lost.append(Lost(f"bytes {begin} to {end}", error.message))
+            name = decode_text(self._block(begin)[:100])
+            named = f"; the name there is {shown(name)}" if name.isprintable() and name else ""
+            self._lost.append(Lost(f"bytes {begin} to {end}", error.message + named))
         self._torn = f"it may have lost members before byte {end}, in what is damaged there"
         self._key = None
         return following
