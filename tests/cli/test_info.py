@@ -27,7 +27,7 @@ def test_a_good_shard_is_described_in_full(tmp_path: Path) -> None:
     shard = write_members(tmp_path / "x.tar", [(f"{i}.txt", b"x" * size) for i, size in enumerate(sizes)])
     outcome = run("info", "--rows", "3", shard)
     assert (outcome.status, outcome.err) == (0, "")
-    full, third = "█" * 40, "█" * 13 + "▎"
+    full, third = "█" * 40, "█" * 13 + "▍"
     assert (
         outcome.text
         == f"""\

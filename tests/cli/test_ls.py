@@ -137,7 +137,7 @@ def test_shards_of_gnu_tar(tmp_path: Path, options: tuple[str, ...]) -> None:
 
 
 def test_shards_of_webdataset(tmp_path: Path) -> None:
-    import webdataset
+    import webdataset  # type: ignore[import-untyped]
 
     with webdataset.TarWriter(str(tmp_path / "w.tar")) as writer:
         for number in range(100):

@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from commands import faulty, start
+from commands import faulty, in_terminal, start
 from commands import webds as run
+from shards import numbered_shards
 
 from webds.cli.arguments import expand
 from webds.cli.group import COMMANDS, webds
@@ -106,6 +107,17 @@ sys.exit(main())
 def test_help_loads_neither_torch_nor_numpy() -> None:
     code = "import sys; from webds.cli import main; main(); print({'torch', 'numpy', 'PIL'} & sys.modules.keys())"
     assert run("--help", code=code).lines[-1] == "set()"
+
+
+def test_a_terminal_sees_how_far_work_is_and_a_pipe_gets_data_alone(tmp_path: Path) -> None:
+    shards = numbered_shards(tmp_path, 3, 5)
+    outcome, seen = in_terminal("verify", *shards)
+    assert (outcome.status, outcome.out) == (0, run("verify", *shards).out)
+    assert "verify" in seen
+    assert seen.rstrip().endswith("3 shards, 15 samples; all good")
+    _, seen = in_terminal("verify", *shards, both=True)
+    lines = [line for line in seen.replace("\x1b[2K", "\n").splitlines() if line.startswith("ok  ")]
+    assert lines == outcome.lines
 
 
 @pytest.mark.parametrize("name", [*COMMANDS])

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
-import pty
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import here, start
+from commands import here, in_terminal
 from commands import webds as run
 from damage import pictures, serving_files
 from PIL import Image
@@ -152,37 +150,16 @@ def test_no_samples_are_no_sheet(tmp_path: Path) -> None:
     assert not (tmp_path / "sheet.png").exists()
 
 
-def terminal(*arguments: str, **environment: str) -> str:
-    """Return what ``webds`` writes to a terminal."""
-    main, its = pty.openpty()
-    with start(
-        *arguments, stdout=its, env={"TERM": "xterm-256color", "COLORTERM": "truecolor", **environment}
-    ) as process:
-        os.close(its)
-        parts: list[bytes] = []
-        while True:
-            try:
-                part = os.read(main, 65536)
-            except OSError:  # how a terminal ends
-                break
-            if not part:
-                break
-            parts.append(part)
-        assert process.stderr.read() == b""
-    os.close(main)
-    assert process.returncode == 0
-    return b"".join(parts).decode()
-
-
 def test_a_terminal_gets_blocks_of_two_pixels(tmp_path: Path) -> None:
-    text = terminal("show", pictures(tmp_path, 2))
+    outcome, text = in_terminal("show", pictures(tmp_path, 2), both=True)
+    assert outcome.status == 0
     assert text.count("\x1b[38;2;0;100;200;48;2;0;100;200m▀") == 8 * 3
     assert text.count("\x1b[38;2;20;100;200;48;2;20;100;200m▀") == 8 * 3
     assert "cls: 1" in text
 
 
 def test_a_terminal_without_colours_gets_keys_and_labels(tmp_path: Path) -> None:
-    text = terminal("show", pictures(tmp_path, 2), TERM="dumb", COLORTERM="")
+    _, text = in_terminal("show", pictures(tmp_path, 2), both=True, env={"TERM": "dumb", "COLORTERM": ""})
     assert "▀" not in text
     assert [line.split("  ")[0] for line in text.splitlines()][:3] == ["p0", "cls: 0", 'json: {"text": "nr 0"}']
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import pty
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +21,7 @@ import pytest
 from webds.cli import main
 from webds.errors import TarFormatError
 
-__all__ = ["Outcome", "command", "faulty", "here", "start", "webds"]
+__all__ = ["Outcome", "command", "faulty", "here", "in_terminal", "start", "webds"]
 
 _ROOT: Final = Path(__file__).parents[2]
 _WITH_FAULTS: Final = """
@@ -53,7 +56,7 @@ def start(*arguments: str | Path, cwd: Path | None = None, code: str | None = No
     path = os.pathsep.join(filter(None, [support, str(_ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "100", **options.pop("env", {})}
     program = ["-m", "webds"] if code is None else ["-c", code]
-    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | options
+    streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | options
     return subprocess.Popen([sys.executable, *program, *map(str, arguments)], cwd=cwd, env=environment, **streams)
 
 
@@ -76,6 +79,29 @@ def here(*arguments: str | Path, stdin: bytes = b"") -> Outcome:
         sys.stdout.flush()
         sys.stderr.flush()
         return Outcome(status, out.getvalue(), err.getvalue().decode())
+
+
+def in_terminal(*arguments: str | Path, both: bool = False, **options: Any) -> tuple[Outcome, str]:
+    """Run ``webds`` with a terminal for standard error, or for both streams; return also what that was sent."""
+    main, its = pty.openpty()
+    environment = {"TERM": "xterm-256color", "COLORTERM": "truecolor", **options.pop("env", {})}
+    if both:
+        options["stdout"] = its
+    with start(*arguments, stderr=its, env=environment, **options) as process:
+        os.close(its)
+        reader = threading.Thread(target=_read_terminal, args=(main, parts := []))
+        reader.start()
+        out = b"" if both else process.stdout.read()
+        process.wait(120)
+        reader.join(60)
+    os.close(main)
+    return Outcome(process.returncode, out, ""), b"".join(parts).decode()
+
+
+def _read_terminal(descriptor: int, parts: list[bytes]) -> None:
+    with contextlib.suppress(OSError):  # how a terminal ends
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
 
 
 def faulty(*arguments: str, **options: Any) -> Outcome:

@@ -34,9 +34,10 @@ def progress(*, hidden: bool = False) -> Generator[Progress]:
         yield NoProgress()
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), _Done(), _Rate(), TimeRemainingColumn())
-    # Without a thread of its own, which processes that are forked would not have. What goes to standard output is
-    # left alone: it may be another program's.
-    bars = Bars(*columns, console=Console(stderr=True), auto_refresh=False, transient=True, redirect_stdout=False)
+    # Without a thread of its own, which processes that are forked would not have. What goes to standard output stands
+    # above the bar if it is the terminal, too, and is left alone otherwise.
+    shared = sys.stdout.isatty()
+    bars = Bars(*columns, console=Console(stderr=True), auto_refresh=False, transient=True, redirect_stdout=shared)
     with bars:
         yield _Bar(bars)
 

@@ -129,9 +129,7 @@ def _judge(
     if not there:
         return False
     if found is None:
-        what = (
-            f"{there[0]!r} exists" if len(there) == 1 else f"{len(there)} files exist, {there[0]!r} is the first"
-        )
+        what = f"{there[0]!r} exists" if len(there) == 1 else f"{len(there)} files exist, {there[0]!r} is the first"
         raise WriteError(f"{what}; overwrite=True replaces what is there", url=there[0], stage="write")
     why = "was replacing files" if found.get("replaces") else "had other arguments, or other data"
     raise WriteError(

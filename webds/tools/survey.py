@@ -17,7 +17,7 @@ from webds.redaction import redact
 from webds.sources.tar import TarSource
 from webds.tools.engine import Engine, report
 from webds.tools.progress import NoProgress, Progress
-from webds.tools.reading import engine_for, total_size
+from webds.tools.reading import engine_for, measured, total_size
 from webds.tools.sizes import FieldSizes
 from webds.tools.walking import Check, Fault, Group, Walk, groups_in
 from webds.urls import scheme_of
@@ -155,7 +155,8 @@ def survey(
     """
     progress = progress or NoProgress()
     shards = source.shards()
-    progress.begin("survey", total_size(source), "bytes")
+    if not isinstance(progress, NoProgress):
+        progress.begin("survey", total_size(source, measured(source)), "bytes")
     function = functools.partial(_survey_shard, source, use_index=use_index)
     found = list(engine_for(shards, engine, jobs).run(function, shards, progress.advance))
     total = ShardSurvey("")

@@ -19,7 +19,7 @@ from webds.sources.tar import TarSource
 from webds.tar import by_extension
 from webds.tools.engine import Engine, report
 from webds.tools.progress import NoProgress, Progress
-from webds.tools.reading import engine_for, total_size
+from webds.tools.reading import engine_for, measured, total_size
 from webds.tools.walking import Check, Group, Walk
 from webds.typing import Readable
 from webds.verify import VerifyingReader
@@ -119,7 +119,8 @@ def verify_shards(
     """
     progress = progress or NoProgress()
     shards = source.shards()
-    progress.begin("verify", total_size(source), "bytes")
+    if not isinstance(progress, NoProgress):
+        progress.begin("verify", total_size(source, measured(source)), "bytes")
     function = functools.partial(verify_shard, source, decode=decode, hashes=hashes)
     yield from engine_for(shards, engine, jobs).run(function, shards, progress.advance)
 
