@@ -67,10 +67,13 @@ def webds(*arguments: str | Path, stdin: bytes = b"", **options: Any) -> Outcome
     return Outcome(process.returncode, out or b"", (err or b"").decode())
 
 
-def here(*arguments: str | Path, stdin: bytes = b"") -> Outcome:
+def here(*arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None) -> Outcome:
     """Run ``webds`` in this process, which takes less time."""
     out, err = io.BytesIO(), io.BytesIO()
     with pytest.MonkeyPatch.context() as patch:
+        if cwd is not None:
+            patch.chdir(cwd)
+        patch.setattr(sys, "path", list(sys.path))
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
         patch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="utf-8"))
         patch.setattr(sys, "stderr", io.TextIOWrapper(err, encoding="utf-8"))

@@ -90,7 +90,7 @@ def test_what_is_read_is_compared_with_its_manifest(tmp_path: Path) -> None:
     data = bytearray((tmp_path / "x-1.tar").read_bytes())
     data[600] ^= 1
     (tmp_path / "x-1.tar").write_bytes(data)
-    with pytest.raises(OpenError, match="md5 of its .* bytes is") as caught:
+    with pytest.raises(OpenError, match=r"md5 of its .* bytes is") as caught:
         copy(f"{tmp_path}/m.json", f"{tmp_path}/bad/")
     assert caught.value.url == f"{tmp_path}/x-1.tar"
     assert sorted(files(tmp_path / "bad")) == [".folder.job", "x-0.tar"]
@@ -159,7 +159,7 @@ def test_a_copy_that_is_not_what_was_read_is_removed(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     target = f"spoil://{tmp_path}/out/x.tar"
     opener = SchemeOpener().with_opener("spoil", Spoiling(longer=True))
-    with pytest.raises(OpenError, match="the copy is not what was written, and was removed: it has .* bytes"):
+    with pytest.raises(OpenError, match=r"the copy is not what was written, and was removed: it has .* bytes"):
         copy(url, target, target_opener=opener)
     opener = SchemeOpener().with_opener("spoil", Spoiling(longer=False))
     with pytest.raises(OpenError, match="its SHA-256 is not that of what was read"):

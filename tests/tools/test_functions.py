@@ -15,7 +15,10 @@ def path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
 
 
-def write(path: Path, text: str = "def f(x):\n    return x + 1\n\nclass C:\n    @staticmethod\n    def g(x):\n        return -x\n") -> str:
+def write(
+    path: Path,
+    text: str = "def f(x):\n    return x + 1\n\nclass C:\n    @staticmethod\n    def g(x):\n        return -x\n",
+) -> str:
     path.write_text(text)
     return str(path)
 

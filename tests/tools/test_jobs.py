@@ -45,23 +45,25 @@ def target(tmp_path: Path) -> str:
     return str(tmp_path / "x-%06d.tar")
 
 
-def begun(target: str, parameters: object = 0, made: bool = True) -> list[str]:
+def begun(target: str, parameters: object = 0, made: bool = True, opener: Opener | None = None) -> list[str]:
     """Begin work that is broken off, after something was made."""
     made_names: list[str] = []
-    with (
-        pytest.raises(KeyboardInterrupt),
-        running(
+
+    def work() -> None:
+        with running(
             target,
             "test",
             {"parameters": parameters},
-            opener=default_opener(),
+            opener=opener or default_opener(),
             existing=lambda: made_names,
             overwrite=False,
-        ),
-    ):
-        if made:
-            made_names.append("made.tar")
-        raise KeyboardInterrupt
+        ):
+            if made:
+                made_names.append("made.tar")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     return made_names
 
 
@@ -92,7 +94,7 @@ def test_nothing_is_left_where_there_is_nothing_to_go_on_from(target: str) -> No
 
 def test_other_work_is_refused_and_may_begin_anew(target: str) -> None:
     made = begun(target)
-    with pytest.raises(WriteError, match="broken off .* other arguments"):
+    with pytest.raises(WriteError, match=r"broken off .* other arguments"):
         do(target, 1, there=lambda: made)
     assert do(target, 1, there=lambda: made, overwrite=True) is False
 
@@ -150,13 +152,7 @@ def test_notes_in_a_store(s3: S3Server) -> None:
     opener = SchemeOpener().with_opener("s3", s3.opener())
     bucket = s3.bucket()
     target = f"s3://{bucket}/data/x-%06d.tar"
-    made: list[str] = []
-    with (
-        pytest.raises(KeyboardInterrupt),
-        running(target, "test", {"parameters": 0}, opener=s3.opener(), existing=lambda: made, overwrite=False),
-    ):
-        made.append("made")
-        raise KeyboardInterrupt
+    made = begun(target, opener=s3.opener())
     assert s3.keys(bucket) == ["data/.x-%06d.tar.job"]
     with pytest.raises(WriteError, match="other arguments"):
         do(target, 1, there=lambda: made, opener=opener.opener_of(target))

@@ -28,7 +28,11 @@ def test_each_shard_gives_one_of_its_name(tmp_path: Path) -> None:
     assert (done.written.shards, done.written.samples, done.written.kept) == (3, 12, 0)
     names = sorted(path.name for path in (tmp_path / "new").iterdir())
     assert names == ["m.json", *(f"shard-00000{n}.{end}" for n in range(3) for end in ("idx", "tar"))]
-    assert read(tmp_path / "new" / "shard-000001.tar")[0] == {"__key__": "key00004", "cls": b"4", "txt": b"this is key00004"}
+    assert read(tmp_path / "new" / "shard-000001.tar")[0] == {
+        "__key__": "key00004",
+        "cls": b"4",
+        "txt": b"this is key00004",
+    }
 
 
 def test_one_sample_becomes_none_or_several(tmp_path: Path) -> None:
@@ -44,7 +48,12 @@ def test_one_sample_becomes_none_or_several(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("result", "message"),
-    [(3, "returned a int"), ("text", "returned a str"), ([1], "a int among several"), ([{"cls": 1}, {"cls": 2}], "one key")],
+    [
+        (3, "returned a int"),
+        ("text", "returned a str"),
+        ([1], "a int among several"),
+        ([{"cls": 1}, {"cls": 2}], "one key"),
+    ],
 )
 def test_what_is_no_sample_is_an_error_that_says_where(tmp_path: Path, result: Any, message: str) -> None:
     urls = numbered_shards(tmp_path, 1, 2)
@@ -78,7 +87,9 @@ def test_images_are_decoded_as_asked_for(tmp_path: Path) -> None:
     shapes: list[Any] = []
     for images in (None, "rgb8"):
         output = Output(target=f"{tmp_path}/{images}.tar")
-        map_shards(lambda sample: shapes.append(getattr(sample["ppm"], "shape", None)), url, output, decode=True, images=images)
+        map_shards(
+            lambda sample: shapes.append(getattr(sample["ppm"], "shape", None)), url, output, decode=True, images=images
+        )
     assert shapes == [None, (1, 1, 3)]
 
 

@@ -40,7 +40,9 @@ def packed(source: Any, folder: Path, **options: Any) -> list[dict[str, Any]]:
 
 
 def test_files_that_share_a_key_are_a_sample(tmp_path: Path) -> None:
-    root = write(tmp_path / "in", "b/2.jpg", "b/2.json", "a.x/1.JPG", "a.x/1.seg.png", "c.txt", "README", ".h/x.txt", ".y.z")
+    root = write(
+        tmp_path / "in", "b/2.jpg", "b/2.json", "a.x/1.JPG", "a.x/1.seg.png", "c.txt", "README", ".h/x.txt", ".y.z"
+    )
     done = pack(pack_source(root), Output(target=f"{tmp_path}/x-%02d.tar", maxcount=2, index=True, manifest="m.json"))
     assert (done.written.samples, done.written.shards) == (3, 2)
     assert done.passed.examples == [".y.z", "README"]
@@ -58,7 +60,9 @@ def test_files_that_share_a_key_are_a_sample(tmp_path: Path) -> None:
 
 def test_the_last_dot_may_end_the_key(tmp_path: Path) -> None:
     root = write(tmp_path / "in", "photo.2020.01.jpg", "photo.2020.02.jpg")
-    assert [sorted(sample) for sample in packed(pack_source(root), tmp_path)] == [["2020.01.jpg", "2020.02.jpg", "__key__"]]
+    assert [sorted(sample) for sample in packed(pack_source(root), tmp_path)] == [
+        ["2020.01.jpg", "2020.02.jpg", "__key__"]
+    ]
     samples = packed(pack_source(root, dot="last"), tmp_path)
     assert [(sample["__key__"], sorted(sample)) for sample in samples] == [
         (f"photo_2020_0{n}", ["__key__", "jpg"]) for n in (1, 2)
@@ -66,7 +70,11 @@ def test_the_last_dot_may_end_the_key(tmp_path: Path) -> None:
 
 
 @given(
-    names=st.lists(st.sampled_from([f"{d}{k}.{e}" for d in ("", "a/", "a/b.c/") for k in "xyz" for e in ("b", "c")]), unique=True, min_size=1),
+    names=st.lists(
+        st.sampled_from([f"{d}{k}.{e}" for d in ("", "a/", "a/b.c/") for k in "xyz" for e in ("b", "c")]),
+        unique=True,
+        min_size=1,
+    ),
     maxcount=st.integers(1, 4),
     maxsize=st.integers(1, 30),
 )
@@ -95,7 +103,9 @@ def test_several_processes_cut_shards_where_one_does(tmp_path: Path) -> None:
 
 
 def test_image_folders(tmp_path: Path) -> None:
-    root = write(tmp_path / "in", "dog/b.v2.JPEG", "cat/a.png", "cat/deep/c.jpg", "cat/notes.txt", "top.jpg", ".git/x.jpg")
+    root = write(
+        tmp_path / "in", "dog/b.v2.JPEG", "cat/a.png", "cat/deep/c.jpg", "cat/notes.txt", "top.jpg", ".git/x.jpg"
+    )
     source = pack_source(root, "imagefolder", class_names="txt")
     assert packed(source, tmp_path) == [
         {"__key__": "cat/a", "cls": b"0", "png": b"cat/a.png", "txt": b"cat"},
@@ -253,9 +263,7 @@ def test_what_datasets_has_saved(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": data, "test": data.select([0])}).save_to_disk(tmp_path / "both")
     assert (kind_of(str(tmp_path / "one")), kind_of(str(tmp_path / "both"))) == ("datasets", "datasets")
     samples = packed(pack_source(tmp_path / "one"), tmp_path)
-    assert samples == [
-        {"__key__": f"00000000{n}", "cls": str(n % 2).encode(), "png": png.getvalue()} for n in range(3)
-    ]
+    assert samples == [{"__key__": f"00000000{n}", "cls": str(n % 2).encode(), "png": png.getvalue()} for n in range(3)]
     assert len(packed(pack_source(tmp_path / "both", split="test"), tmp_path)) == 1
     with pytest.raises(UrlError, match="several splits, 'train', 'test'"):
         packed(pack_source(tmp_path / "both"), tmp_path)

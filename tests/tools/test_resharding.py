@@ -71,7 +71,9 @@ def test_what_goes_in_comes_out_in_every_arrangement(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for number, samples in enumerate(shards):
-            members = [(f"{one['__key__']}.{field}", one[field]) for one in samples for field in one if field[:2] != "__"]
+            members = [
+                (f"{one['__key__']}.{field}", one[field]) for one in samples for field in one if field[:2] != "__"
+            ]
             if apart and arrangement == "regroup":
                 members.sort(key=lambda member: member[0].rpartition(".")[2])
             write_members(folder / f"in-{number}.tar", members)
@@ -111,7 +113,15 @@ def test_a_shuffle_is_decided_by_seed_and_shards_alone(tmp_path: Path) -> None:
     assert one != other_seed
     assert sorted(keys(str(tmp_path / "result-0/out-*.tar"))) == sorted(keys(urls))
     assert keys(str(tmp_path / "result-0/out-*.tar")) != sorted(keys(urls))
-    assert list(one) == ["m.json", "out-000.idx", "out-000.tar", "out-001.idx", "out-001.tar", "out-002.idx", "out-002.tar"]
+    assert list(one) == [
+        "m.json",
+        "out-000.idx",
+        "out-000.tar",
+        "out-001.idx",
+        "out-001.tar",
+        "out-002.idx",
+        "out-002.tar",
+    ]
 
 
 def test_every_permutation_of_a_few_samples_comes_about_as_often(tmp_path: Path) -> None:
@@ -151,7 +161,9 @@ def test_sort_refuses_what_has_no_place(tmp_path: Path, place: Any) -> None:
 
 def test_regroup_joins_members_of_several_shards(tmp_path: Path) -> None:
     images = write_members(tmp_path / "images.tar", [("b.jpg", b"B"), ("a.jpg", b"A")])
-    labels = write_members(tmp_path / "labels.tar", [("a.cls", b"0"), ("README", b"no"), ("b.cls", b"1"), ("__m__/x.y", b"")])
+    labels = write_members(
+        tmp_path / "labels.tar", [("a.cls", b"0"), ("README", b"no"), ("b.cls", b"1"), ("__m__/x.y", b"")]
+    )
     done = reshard([images, labels], out(tmp_path, "both.tar"), "regroup")
     assert list(source_of(str(tmp_path / "both.tar")).read(str(tmp_path / "both.tar"))) == [
         {"__key__": "a", "cls": b"0", "jpg": b"A"},
@@ -265,7 +277,13 @@ class Interrupting:
 
 @pytest.mark.parametrize(
     ("arrangement", "phase", "kept"),
-    [("keep", "reshard", 2), ("shuffle", "shuffle", 0), ("shuffle", "write", 2), ("sort", "write", 2), ("regroup", "write", 2)],
+    [
+        ("keep", "reshard", 2),
+        ("shuffle", "shuffle", 0),
+        ("shuffle", "write", 2),
+        ("sort", "write", 2),
+        ("regroup", "write", 2),
+    ],
 )
 def test_work_that_was_broken_off_goes_on_and_gives_the_same(
     tmp_path: Path, arrangement: Arrangement, phase: str, kept: int
@@ -306,9 +324,9 @@ def test_existing_shards_are_refused_or_replaced_with_those_behind_them(tmp_path
 def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
     urls = numbered_shards(tmp_path, 2, 4)
     before = files(tmp_path)
-    for target, given in [("shard-%06d.tar", urls), ("shard-000000.tar", urls), ("", urls)]:
+    for target in ("shard-%06d.tar", "shard-000000.tar", ""):
         with pytest.raises(WriteError, match="is read, and would be written over"):
-            reshard(given, Output(target=f"{tmp_path}/{target}", overwrite=True))
+            reshard(urls, Output(target=f"{tmp_path}/{target}", overwrite=True))
     assert files(tmp_path) == before
 
 

@@ -38,9 +38,14 @@ _SIZE: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kMGTP]?)(?P<bi
 _OPTIONS: Final = {
     "overwrite=True": "--overwrite",
     'missing_end="accept"': "--missing-end accept",
+    "md5=True": "--md5",
     "keys=": "--rename ",
-    "maxcount=": "--maxcount ",
-    "manifest=": "--manifest ",
+    "memory=": "--memory ",
+    "manifest=": "--manifest",
+    "split=": "--split",
+    "dot=": "--dot",
+    "columns=": "what is said of columns",
+    "class_names=": "--class-names",
 }
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
@@ -126,7 +131,7 @@ def _all(options: Sequence[Callable[[Any], Any]]) -> Callable[[CommandT], Comman
 def output_of(given: Mapping[str, Any]) -> Output:
     """Return what the options of `output_options` say."""
     compress = given["compress"]
-    try:
+    with usage_errors():
         return Output(
             target=given["target"],
             maxcount=given.get("maxcount", float("inf")),
@@ -138,8 +143,6 @@ def output_of(given: Mapping[str, Any]) -> Output:
             mtime=given["mtime"],
             overwrite=given["overwrite"],
         )
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
 
 
 def select_options() -> Callable[[CommandT], CommandT]:
@@ -257,13 +260,18 @@ def usage_errors() -> Generator[None]:
     try:
         yield
     except WebdsError as error:
-        text = error.message
-        for argument, option in _OPTIONS.items():
-            text = text.replace(argument, option)
+        text = _in_options(error.message)
         if text == error.message:
             raise
         raise type(error)(text, **place_of(error)) from error
     except ValueError as error:
         if place_of(error):  # of a function of the user's
             raise
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(_in_options(str(error))) from error
+
+
+def _in_options(text: str) -> str:
+    """Return a text in which arguments of functions are called as the options are that give them."""
+    for argument, option in _OPTIONS.items():
+        text = text.replace(argument, option)
+    return text

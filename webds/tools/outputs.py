@@ -243,7 +243,9 @@ class ShardFile(Sink[Sample]):
         manifest = output.manifest_for(name)
         wanted = output.index or manifest is not None
         self._sidecars = Sidecars(manifest, md5=output.md5) if wanted else None
-        self._overwrite = output.overwrite
+        # What is replaced takes its index along, also where no new one is wanted.
+        own = self._sidecars or (Sidecars(None, md5=False) if local_path(name) is not None else None)
+        self._replaced = own if output.overwrite else None
         clear_abandoned(name)
         heard: dict[str, Any] = {}
         if self._sidecars is not None:
@@ -273,8 +275,8 @@ class ShardFile(Sink[Sample]):
         if self._ended:
             return
         self._ended = True
-        if self._sidecars is not None and self._overwrite:
-            self._sidecars.forget([self._name])
+        if self._replaced is not None:
+            self._replaced.forget([self._name])
         self._tar.close()
         if self._sidecars is not None:
             self._sidecars.finish(self._name, self.count, compressed=self._tar.compressed)

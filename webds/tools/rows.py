@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import io
 import json
 import os
 import secrets
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, cast, final
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import Any, Final, TextIO, cast, final
 
 import attrs
 from typing_extensions import override
@@ -285,14 +287,23 @@ class JsonlSource(TableSource):
                 yield f"{self.path}, line {number}", row
 
 
-def _opened(path: str, newline: str | None = None) -> Any:
+@contextlib.contextmanager
+def _opened(path: str, newline: str | None = None) -> Generator[TextIO]:
+    """Open a table of texts; standard input stays open."""
     if path == "-":
-        return open(sys.stdin.fileno(), encoding="utf-8-sig", newline=newline, closefd=False)
+        text = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline=newline)
+        try:
+            yield text
+        finally:
+            with contextlib.suppress(ValueError):  # somebody has closed it
+                text.detach()
+        return
     try:
-        return open(path, encoding="utf-8-sig", newline=newline)
+        file = open(path, encoding="utf-8-sig", newline=newline)  # noqa: SIM115  # what follows has errors of its own
     except OSError as error:
-        failure = open_error("cannot read the table", path, error)
-    raise failure
+        raise open_error("cannot read the table", path, error) from None
+    with file:
+        yield file
 
 
 def _lines(file: Iterable[str], path: str) -> Iterator[str]:
