@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -66,7 +67,7 @@ def test_between_a_web_server_a_store_and_files(tmp_path: Path, s3: S3Server) ->
     opener = SchemeOpener().with_opener("s3", s3.opener())
     bucket = s3.bucket()
     with serving() as web:
-        web.routes |= {f"/{name}": lambda asked, body=body: asked.reply_range(body) for name, body in bodies.items()}
+        web.routes |= {f"/{name}": functools.partial(Exchange.reply_range, body=body) for name, body in bodies.items()}
         copy([web.url(f"/{name}") for name in bodies], f"s3://{bucket}/data/", target_opener=opener, verify="hash")
         assert s3.keys(bucket) == [f"data/{name}" for name in bodies]
         done = copy([web.url(f"/{name}") for name in bodies], f"s3://{bucket}/data/", target_opener=opener)
@@ -191,7 +192,7 @@ copy(sys.argv[3:], sys.argv[2], opener=Waiting())
 def test_a_run_that_was_killed_is_taken_up_again(tmp_path: Path) -> None:
     urls = numbered_shards(tmp_path, 4)
     out = tmp_path / "out"
-    command = [sys.executable, "-c", SCRIPT, tmp_path / "ready", f"{out}/", *urls]
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "ready"), f"{out}/", *urls]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
         work.until((tmp_path / "ready").exists)

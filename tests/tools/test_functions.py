@@ -85,7 +85,7 @@ def test_what_a_function_has_captured_is_part_of_it() -> None:
     def make(number: int) -> object:
         return lambda: number
 
-    one, same, other = map(identity_of, [make(1), make(1), make(2)])  # type: ignore[list-item,arg-type]  # pyright: ignore[reportArgumentType]
+    one, same, other = map(identity_of, [make(1), make(1), make(2)])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert one == same != other
     assert identity_of(None) is None
 

@@ -162,7 +162,7 @@ def test_a_run_that_was_killed_is_taken_up_again(tmp_path: Path) -> None:
     blocking = work.block_in(tmp_path, "key00012")
     target = tmp_path / "new"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-c", SCRIPT, blocking, f"{target}/", *urls]
+    command = [sys.executable, "-c", SCRIPT, str(blocking), f"{target}/", *urls]
     with subprocess.Popen(command, env=environment) as process:
         work.until((tmp_path / "ready").exists)
         process.kill()

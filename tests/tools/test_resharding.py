@@ -292,7 +292,7 @@ def test_work_that_was_broken_off_goes_on_and_gives_the_same(
     whole, part = tmp_path / "whole", tmp_path / "part"
     whole.mkdir()
     part.mkdir()
-    options = {"maxcount": 3, "index": True, "manifest": "m.json", "md5": True}
+    options: dict[str, Any] = {"maxcount": 3, "index": True, "manifest": "m.json", "md5": True}
     reshard(urls, out(whole, **options), arrangement, keys="{number:03d}")
     with pytest.raises(KeyboardInterrupt):
         reshard(urls, out(part, **options), arrangement, keys="{number:03d}", progress=Interrupting(phase, 17000))

@@ -78,6 +78,7 @@ A function:
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     name: str,
     urls: list[str],
     decode: str | None,

@@ -51,7 +51,7 @@ _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
 @final
-class _Size(click.ParamType):
+class _Size(click.ParamType):  # type: ignore[type-arg]  # not generic in older versions
     """A number of bytes: ``1000``, ``500MB`` (of 1000), ``2GiB`` (of 1024)."""
 
     name = "size"
@@ -59,7 +59,7 @@ class _Size(click.ParamType):
     @override
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, int | float):
-            return value
+            return float(value)
         match = _SIZE.fullmatch(str(value).strip())
         if match is None or (match["binary"] and not match["unit"]):
             self.fail(f"{value!r} is no number of bytes, such as 500MB or 2GiB", param, ctx)
@@ -78,7 +78,7 @@ def output_options(*, cut: bool = True) -> Callable[[CommandT], CommandT]:
     Args:
         cut: whether the command decides where one shard ends and the next begins.
     """
-    options = [
+    options: list[Callable[[Any], Any]] = [
         click.option("-o", "--output", "target", required=True, metavar="TARGET", help="Where the shards go."),
         click.option(
             "--compress",

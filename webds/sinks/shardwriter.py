@@ -142,8 +142,8 @@ class ShardWriter(Sink[Sample]):
             self._names, index=kw.get("index", False), manifest=kw.get("manifest"), md5=kw.get("md5", False)
         )
         # What is replaced takes its index along, also where no new one is wanted.
-        own = self._sidecars or (Sidecars(None, md5=False) if self._names.is_local else None)
-        self._replaced = own if self._overwrite else None
+        stale = self._sidecars or (Sidecars(None, md5=False) if self._names.is_local else None)
+        self._replaced = stale if self._overwrite else None
         self._stale = self._names.existing(start)
         self.shard: int = self._resume_at(start) if resume else start
         if self._stale and not self._overwrite and not resume:

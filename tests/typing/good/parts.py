@@ -169,6 +169,7 @@ def errors() -> None:
         webds.FieldError,
         webds.StateError,
         webds.BatchError,
+        webds.WorkerError,
         webds.WriteError,
         webds.EmptyDatasetError,
         webds.SplitError,
