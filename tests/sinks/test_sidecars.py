@@ -244,3 +244,12 @@ def test_dali_reads_our_table_and_we_read_its(tmp_path: Path) -> None:
     pipe.build()
     (batch,) = pipe.run()
     assert [bytes(batch.at(i)) for i in range(5)] == [bytes([i] * (i + 1)) for i in range(5)]
+
+
+def test_a_table_goes_with_the_shard_that_is_replaced(tmp_path: Path) -> None:
+    """Whoever does not ask for a new one is not left with the old one, which would not fit."""
+    with ShardWriter(f"{tmp_path}/x-%d.tar", maxcount=1, index=True) as sink:
+        fill(sink, 1, 2, 3)
+    with ShardWriter(f"{tmp_path}/x-%d.tar", maxcount=1, overwrite=True) as sink:
+        fill(sink, 4, 5)
+    assert names(tmp_path) == ["x-0.tar", "x-1.tar"]

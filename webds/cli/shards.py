@@ -63,7 +63,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # not generic in older 
         match = _SIZE.fullmatch(str(value).strip())
         if match is None or (match["binary"] and not match["unit"]):
             self.fail(f"{value!r} is no number of bytes, such as 500MB or 2GiB", param, ctx)
-        size = float(match["number"]) * (1024 if match["binary"] else 1000) ** _POWERS[match["unit"].lower()]
+        size: float = float(match["number"]) * (1024 if match["binary"] else 1000) ** _POWERS[match["unit"].lower()]
         if size < 1:
             self.fail(f"{value!r}: expected 1 byte at least", param, ctx)
         return size
