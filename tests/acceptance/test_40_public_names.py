@@ -21,8 +21,8 @@ Loss MemorySource MissingExtraError MsgpackCodec NoSplit NpyCodec NpzCodec Objec
 PickleCodec PipeOpener Place Policy Replay Retry Sample SampleError SampleInfo SchemeOpener ShardWriter Sink Source
 SplitByNode SplitByNodeAndWorker SplitByWorker SplitError SplitExplicit Splitter StageTime StaleIndexError StateError
 Stats StdioOpener TarFormatError TarSource TarWriter TenbinCodec TextCodec TorchCodec UntrustedDataError UrlError
-Video VideoDecoder WebDataset WebdsError WorkerError WriteError base_plus_ext build_index check checkcallable checkmember
-checknotnone checkrange checks checktype collate decode_buffer default_handlers encode_buffer field gopen
+Video VideoDecoder WebDataset WebdsError WorkerError WriteError base_plus_ext build_index check checkcallable
+checkmember checknotnone checkrange checks checktype collate decode_buffer default_handlers encode_buffer field gopen
 ignore_and_continue ignore_and_stop imagehandler load read reader replay reraise_exception save scheme_to_command
 sctp_recv sctp_send tariterator tenbin warn_and_continue warn_and_stop write zrecv_multipart zrecv_single
 zsend_multipart zsend_single

@@ -79,9 +79,7 @@ def test_a_remote_shard_into_a_compressed_folder(tmp_path: Path) -> None:
     body = tar_bytes([("a.x", b"1"), ("README", b""), ("b.x", b"2")])
     with serving() as web:
         web.routes["/data/x.tar"] = body
-        outcome = here(
-            "reshard", web.url("/data/x.tar"), "-o", f"{tmp_path}/out/", "--compress", "gz", "--match", "b*"
-        )
+        outcome = here("reshard", web.url("/data/x.tar"), "-o", f"{tmp_path}/out/", "--compress", "gz", "--match", "b*")
     assert outcome.status == 0
     assert outcome.err == (
         "1 sample in 1 shard\n1 sample left out, as asked for\n1 member left out, part of no sample, such as 'README'\n"
