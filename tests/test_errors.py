@@ -45,6 +45,7 @@ STANDARD: dict[str, tuple[type[Exception], ...]] = {
     "EmptyDatasetError": (ValueError,),
     "EncodeError": (ValueError,),
     "ErrorBudgetError": (RuntimeError,),
+    "WorkerError": (RuntimeError,),
     "FieldError": (KeyError, ValueError),
     "LengthError": (TypeError,),
     "MissingExtraError": (ImportError,),

@@ -171,6 +171,9 @@ if TYPE_CHECKING:
         WebdsError as WebdsError,
     )
     from webds.errors import (
+        WorkerError as WorkerError,
+    )
+    from webds.errors import (
         WriteError as WriteError,
     )
     from webds.frontdoors import (
@@ -376,7 +379,7 @@ _WHERE: Final = {
     "webds.errors": (
         "BatchError DecodeError EmptyDatasetError EncodeError ErrorBudgetError FieldError LengthError "
         "MissingExtraError OpenError SampleError SplitError StaleIndexError StateError TarFormatError "
-        "UntrustedDataError UrlError WebdsError WriteError"
+        "UntrustedDataError UrlError WebdsError WorkerError WriteError"
     ),
     "webds.frontdoors": "WebDataset tariterator",
     "webds.indexing": "build_index",
@@ -484,6 +487,7 @@ __all__ = [
     "VideoDecoder",
     "WebDataset",
     "WebdsError",
+    "WorkerError",
     "WriteError",
     "base_plus_ext",
     "build_index",

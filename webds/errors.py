@@ -19,6 +19,7 @@
     ├── SplitError                  shards that cannot be divided as asked (also ValueError)
     ├── LengthError                 a length that is not known (also TypeError)
     ├── ErrorBudgetError            more errors than the policy lets pass (also RuntimeError)
+    ├── WorkerError                 a process that came to an end before its work (also RuntimeError)
     └── MissingExtraError           an optional package that is not installed (also ImportError)
 
 Every one says in its text where it happened, and carries the same as attributes. The text is enough to
@@ -54,6 +55,7 @@ __all__ = [
     "UntrustedDataError",
     "UrlError",
     "WebdsError",
+    "WorkerError",
     "WriteError",
     "annotate",
     "place_of",
@@ -226,6 +228,10 @@ class StateError(WebdsError, ValueError):
 
 class ErrorBudgetError(WebdsError, RuntimeError):
     """More errors than the policy was told to let pass."""
+
+
+class WorkerError(WebdsError, RuntimeError):
+    """A process that came to an end before its work did, or an exception of it that could not be handed on."""
 
 
 class MissingExtraError(WebdsError, ImportError):

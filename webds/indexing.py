@@ -6,16 +6,18 @@ import concurrent.futures
 import hashlib
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, final
 
 import attrs
+from typing_extensions import override
 
 from webds.abc import Opener
 from webds.errors import StaleIndexError, UrlError, annotate
 from webds.index import index_path, merge_manifest, parse_table, replace_file, scan
 from webds.manifest import ListedShard, parse_manifest
 from webds.openers.schemes import OpenerLike, as_opener, default_opener
+from webds.redaction import redact
 from webds.sinks.sidecars import entry_of, relative_url
 from webds.sources.tables import open_whole
 from webds.sources.tar import Urls
@@ -23,15 +25,24 @@ from webds.sources.urls import listed_shards
 from webds.tar import MissingEnd
 from webds.urls import local_path
 
-__all__ = ["build_index"]
+__all__ = ["IndexJob", "IndexWork", "build_index", "index_shard"]
 
 _PIECE: Final = 1 << 20
 
 
 @final
 @attrs.frozen
-class _Job:
-    """What is to be done for one shard, in any process."""
+class IndexJob:
+    """What is to be done for one shard, in any process: what `index_shard` takes.
+
+    Attributes:
+        url: the shard.
+        manifest: path of the manifest.
+        index: path of its member table.
+        opener: opens the shard.
+        md5: whether its MD5 is noted.
+        missing_end: what of an archive without end blocks.
+    """
 
     url: str
     manifest: str
@@ -39,6 +50,61 @@ class _Job:
     opener: Opener
     md5: bool
     missing_end: MissingEnd
+
+    @override
+    def __str__(self) -> str:
+        return redact(self.url)
+
+
+@final
+@attrs.frozen
+class IndexWork:
+    """What is to be done for an index, by whoever does it; arguments and errors of `of` are those of `build_index`.
+
+    Attributes:
+        manifest: path of the manifest.
+        shards: number of all shards.
+        due: what is not done yet.
+    """
+
+    manifest: str
+    shards: int
+    due: Sequence[IndexJob]
+
+    @classmethod
+    def of(
+        cls,
+        urls: Urls,
+        *,
+        manifest: str | os.PathLike[str] | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        opener: OpenerLike | None = None,
+        md5: bool = False,
+        missing_end: MissingEnd = "error",
+        rebuild: bool = False,
+    ) -> IndexWork:
+        """Find out what is to be done."""
+        opens = default_opener() if opener is None else as_opener(opener)
+        shards = listed_shards(urls, opens)
+        folder = None if directory is None else os.fspath(directory)
+        tables = _table_paths([shard.url for shard in shards], folder)
+        if manifest is None:
+            manifest = os.path.join(os.path.dirname(tables[0]), "index.json")
+        path = os.fspath(manifest)
+        known = {} if rebuild else _known(path)
+        jobs = [
+            IndexJob(shard.url, path, table, opens, md5, missing_end)
+            for shard, table in zip(shards, tables, strict=True)
+        ]
+        return cls(path, len(jobs), [job for job in jobs if not _is_done(job, known.get(relative_url(job.url, path)))])
+
+    def record(self, entries: Iterable[dict[str, Any]]) -> Iterator[str]:
+        """Note in the manifest what `index_shard` has returned, each when it comes, and yield its URL."""
+        for entry in entries:
+            merge_manifest(self.manifest, [entry])
+            yield entry["url"]
+        if not os.path.exists(self.manifest):
+            merge_manifest(self.manifest, [])
 
 
 def build_index(
@@ -83,21 +149,18 @@ def build_index(
     """
     if workers < 0:
         raise ValueError(f"workers={workers}: expected a number from 0")
-    opens = default_opener() if opener is None else as_opener(opener)
-    shards = listed_shards(urls, opens)
-    folder = None if directory is None else os.fspath(directory)
-    tables = _table_paths([shard.url for shard in shards], folder)
-    if manifest is None:
-        manifest = os.path.join(os.path.dirname(tables[0]), "index.json")
-    path = os.fspath(manifest)
-    known = {} if rebuild else _known(path)
-    jobs = [_Job(shard.url, path, table, opens, md5, missing_end) for shard, table in zip(shards, tables, strict=True)]
-    due = [job for job in jobs if not _is_done(job, known.get(relative_url(job.url, path)))]
-    for entry in _done(due, min(len(due), workers)):
-        merge_manifest(path, [entry])
-    if not due and not os.path.exists(path):
-        merge_manifest(path, [])
-    return path
+    work = IndexWork.of(
+        urls,
+        manifest=manifest,
+        directory=directory,
+        opener=opener,
+        md5=md5,
+        missing_end=missing_end,
+        rebuild=rebuild,
+    )
+    for _ in work.record(_done(work.due, min(len(work.due), workers))):
+        pass
+    return work.manifest
 
 
 def _table_paths(urls: Sequence[str], folder: str | None) -> list[str]:
@@ -127,7 +190,7 @@ def _known(path: str) -> dict[str, ListedShard]:
         return {shard.url: shard for shard in parse_manifest(file.read(), path).shards}
 
 
-def _is_done(job: _Job, known: ListedShard | None) -> bool:
+def _is_done(job: IndexJob, known: ListedShard | None) -> bool:
     """Return whether a shard has all that is asked for, and has not changed since."""
     if known is None or known.size is None or known.samples is None or (job.md5 and known.md5 is None):
         return False
@@ -143,15 +206,15 @@ def _is_done(job: _Job, known: ListedShard | None) -> bool:
     return table is not None and len(table) == known.samples
 
 
-def _done(jobs: Sequence[_Job], workers: int) -> Iterator[dict[str, Any]]:
+def _done(jobs: Sequence[IndexJob], workers: int) -> Iterator[dict[str, Any]]:
     """Do the jobs, and yield the entry of each when it is done."""
     if workers <= 1:
-        yield from map(_index, jobs)
+        yield from map(index_shard, jobs)
         return
     # Processes that are started afresh inherit no locks of threads that other libraries have.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(_index, job) for job in jobs]
+        futures = [pool.submit(index_shard, job) for job in jobs]
         try:
             for future in concurrent.futures.as_completed(futures):
                 yield future.result()
@@ -160,7 +223,7 @@ def _done(jobs: Sequence[_Job], workers: int) -> Iterator[dict[str, Any]]:
                 future.cancel()
 
 
-def _index(job: _Job) -> dict[str, Any]:
+def index_shard(job: IndexJob) -> dict[str, Any]:
     """Write the table of one shard and return its entry in the manifest."""
     try:
         with open_whole(job.opener, job.url) as stream:
@@ -183,7 +246,7 @@ def _index(job: _Job) -> dict[str, Any]:
     return entry
 
 
-def _hashed(job: _Job) -> tuple[int, str]:
+def _hashed(job: IndexJob) -> tuple[int, str]:
     digest = hashlib.md5(usedforsecurity=False)
     size = 0
     with job.opener.open(job.url) as stream:

@@ -72,6 +72,11 @@ class VerifyingReader(PassingReader):
             self.read_at: Callable[[int, int], bytes] = raw.read_at
             self.expect: Callable[[int, int], object] = raw.expect
 
+    @property
+    def failure(self) -> OpenError | None:
+        """What was found not to be as expected, and has been raised."""
+        return self._failure
+
     @override
     def seekable(self) -> bool:
         return not self._hashes and super().seekable()

@@ -16,17 +16,16 @@ import webds
 PINNED: Final = """
 AudioDecoder BaseDataset BatchError CachingOpener Codec CommandOpener Dataset DatasetBuilder DecodeError Decoder
 Displacement EmptyDatasetError EncodeError Encoder EpochPlan ErrorBudgetError FieldError FileOpener FsspecOpener
-GzipCodec HttpOpener
-IMAGE_SPECS ImageCodec ImageSpec IndexedDataset IndexedSource IndexedTarSource IntCodec JsonCodec LengthError Loader
-Loss MemorySource MissingExtraError MsgpackCodec NoSplit NpyCodec NpzCodec ObjectStoreOpener OpenError Opener
-PickleCodec PipeOpener Place Policy Replay Retry Sample SampleError SampleInfo SchemeOpener ShardWriter Sink Source
-SplitByNode SplitByNodeAndWorker SplitByWorker SplitError SplitExplicit Splitter StageTime StaleIndexError
-StateError Stats StdioOpener TarFormatError TarSource TarWriter TenbinCodec TextCodec TorchCodec UntrustedDataError
-UrlError Video VideoDecoder WebDataset WebdsError WriteError base_plus_ext build_index check checkcallable
-checkmember checknotnone checkrange checks checktype collate concat decode_buffer default_handlers encode_buffer
-field gopen ignore_and_continue ignore_and_stop imagehandler load mix read reader replay reraise_exception
-round_robin save scheme_to_command sctp_recv sctp_send tariterator tenbin warn_and_continue warn_and_stop write
-zrecv_multipart zrecv_single zsend_multipart zsend_single
+GzipCodec HttpOpener IMAGE_SPECS ImageCodec ImageSpec IndexedDataset IndexedSource IndexedTarSource IntCodec JsonCodec
+LengthError Loader Loss MemorySource MissingExtraError MsgpackCodec NoSplit NpyCodec NpzCodec ObjectStoreOpener
+OpenError Opener PickleCodec PipeOpener Place Policy Replay Retry Sample SampleError SampleInfo SchemeOpener
+ShardWriter Sink Source SplitByNode SplitByNodeAndWorker SplitByWorker SplitError SplitExplicit Splitter StageTime
+StaleIndexError StateError Stats StdioOpener TarFormatError TarSource TarWriter TenbinCodec TextCodec TorchCodec
+UntrustedDataError UrlError Video VideoDecoder WebDataset WebdsError WorkerError WriteError base_plus_ext build_index
+check checkcallable checkmember checknotnone checkrange checks checktype collate concat decode_buffer default_handlers
+encode_buffer field gopen ignore_and_continue ignore_and_stop imagehandler load mix read reader replay
+reraise_exception round_robin save scheme_to_command sctp_recv sctp_send tariterator tenbin warn_and_continue
+warn_and_stop write zrecv_multipart zrecv_single zsend_multipart zsend_single
 """
 NAMES: Final = tuple(PINNED.split())
 

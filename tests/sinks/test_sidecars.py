@@ -260,3 +260,12 @@ def test_what_a_killed_writer_left_of_indexes_is_removed_by_who_resumes(tmp_path
         fill(sink, 3)
     assert names(tmp_path) == sorted([*others, "m.json", "x-000.idx", "x-000.tar", "x-001.idx", "x-001.tar"])
     check(tmp_path)
+
+
+def test_a_table_goes_with_the_shard_that_is_replaced(tmp_path: Path) -> None:
+    """Whoever does not ask for a new one is not left with the old one, which would not fit."""
+    with ShardWriter(f"{tmp_path}/x-%d.tar", maxcount=1, index=True) as sink:
+        fill(sink, 1, 2, 3)
+    with ShardWriter(f"{tmp_path}/x-%d.tar", maxcount=1, overwrite=True) as sink:
+        fill(sink, 4, 5)
+    assert names(tmp_path) == ["x-0.tar", "x-1.tar"]

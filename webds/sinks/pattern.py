@@ -16,11 +16,16 @@ from webds.sinks.stores import opener_for, tells
 from webds.sinks.targets import PARTIAL_GLOB
 from webds.urls import local_path
 
-__all__ = ["ShardPattern"]
+__all__ = ["ShardPattern", "is_pattern"]
 
 _PERCENT: Final = re.compile(r"%(?P<conversion>%|[-+ #0]*\d*(?:(?:\.\d+)?[diuxXo]|s))?")
 _MARK: Final = "0number0of0the0shard0"
 _BASES: Final = {"x": 16, "X": 16, "o": 8}
+
+
+def is_pattern(name: str) -> bool:
+    """Return whether a name has anything that may be a place for a number; `ShardPattern` says whether it is one."""
+    return any(match["conversion"] not in ("%", None) for match in _PERCENT.finditer(name))
 
 
 @final

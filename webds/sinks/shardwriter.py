@@ -17,7 +17,7 @@ from webds.openers.schemes import OpenerLike
 from webds.sinks.compression import Compression
 from webds.sinks.fields import EncoderSpec, SampleEncoder
 from webds.sinks.pattern import ShardPattern
-from webds.sinks.sidecars import make_sidecars
+from webds.sinks.sidecars import Sidecars, make_sidecars
 from webds.sinks.stores import remove_stored
 from webds.sinks.targets import remove_abandoned
 from webds.sinks.tarwriter import TarWriter
@@ -141,6 +141,9 @@ class ShardWriter(Sink[Sample]):
         self._sidecars = make_sidecars(
             self._names, index=kw.get("index", False), manifest=kw.get("manifest"), md5=kw.get("md5", False)
         )
+        # What is replaced takes its index along, also where no new one is wanted.
+        stale = self._sidecars or (Sidecars(None, md5=False) if self._names.is_local else None)
+        self._replaced = stale if self._overwrite else None
         self._stale = self._names.existing(start)
         self.shard: int = self._resume_at(start) if resume else start
         if self._stale and not self._overwrite and not resume:
@@ -231,8 +234,8 @@ class ShardWriter(Sink[Sample]):
             self.shard -= 1
             return
         try:
-            if self._sidecars is not None and self._overwrite:
-                self._sidecars.forget([self.fname])
+            if self._replaced is not None:
+                self._replaced.forget([self.fname])
             tar.close()
             if self._sidecars is not None:
                 self._sidecars.finish(self.fname, self.count, compressed=tar.compressed)
@@ -265,8 +268,8 @@ class ShardWriter(Sink[Sample]):
                 self._remove_left_over()
 
     def _remove_left_over(self) -> None:
-        if self._sidecars is not None:
-            self._sidecars.forget(self._left_over())
+        if self._replaced is not None:
+            self._replaced.forget(self._left_over())
         for path in self._left_over():
             try:
                 if self._names.store is None:

@@ -119,20 +119,30 @@ class Tables:
     def _follows_rule(self) -> bool:
         return self._tar.keys is base_plus_ext  # indexes know no other
 
+    def stored(self, shard: str) -> MemberTable | None:
+        """Return the table that is stored of a shard, in its place or where the manifest says; None if there is none.
+
+        Raises:
+            StaleIndexError: it does not fit the shard.
+        """
+        listed = self._tar.listed(shard)
+        size = self._size(shard, listed)
+        table = None if "no_index" in listed.more else self._read_table(shard, listed, size)
+        if table is not None:
+            self._check_count(shard, listed, len(table))
+            self._check_end(shard, table)
+        return table
+
     def _load(self, shard: str) -> MemberTable | int:
         listed = self._tar.listed(shard)
-        size = self._tar.shard_opener.size(shard)
-        if None not in (size, listed.size) and size != listed.size:
-            raise stale(f"the manifest says {listed.size} bytes, and there are {size}", shard)
+        size = self._size(shard, listed)
         table: MemberTable | None = None
         why = listed.more.get("no_index")
         if self._follows_rule and why in ("compressed", "sparse") and listed.samples is not None:
             return listed.samples
         if self._follows_rule and why is None:
-            data = self._read_index(shard, listed, MAX_TABLE)
-            if data is not None:
-                table = parse_table(data, self._index_url(shard, listed), size=size)
-            elif local_path(shard) is None:
+            table = self._read_table(shard, listed, size)
+            if table is None and local_path(shard) is None:
                 raise StaleIndexError(
                     "this shard has no index, and is not local: make one with webds.build_index(…, directory=…)",
                     url=shard, stage="index",
@@ -144,6 +154,16 @@ class Tables:
         self._check_count(shard, listed, len(table))
         self._check_end(shard, table)
         return table
+
+    def _size(self, shard: str, listed: ListedShard) -> int | None:
+        size = self._tar.shard_opener.size(shard)
+        if None not in (size, listed.size) and size != listed.size:
+            raise stale(f"the manifest says {listed.size} bytes, and there are {size}", shard)
+        return size
+
+    def _read_table(self, shard: str, listed: ListedShard, size: int | None) -> MemberTable | None:
+        data = self._read_index(shard, listed, MAX_TABLE)
+        return None if data is None else parse_table(data, self._index_url(shard, listed), size=size)
 
     def _check_count(self, shard: str, listed: ListedShard, count: int) -> None:
         if self._follows_rule and listed.samples is not None and listed.samples != count:

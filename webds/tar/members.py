@@ -142,13 +142,43 @@ class Members:
         """Whether plain members are looked for in the file itself, and not just in what has been read ahead."""
         return self._blocks.of_large and self._blocks.anywhere is not None
 
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the content of the last member piece by piece, for less memory; a sparse one comes whole.
+
+        Raises:
+            TarFormatError: as by `data`, after what there was.
+            ValueError: likewise.
+        """
+        if self._sparse is not None or self._unread is None:
+            yield self.data()
+            return
+        member, self._unread, self._over = self._unread, None, True
+        left = member.stored
+        while left and (piece := self._blocks.take(min(PIECE, left))):
+            left -= len(piece)
+            yield piece
+        try:
+            self._skip_to(member.name, member.offset, member.stored)
+        except TarFormatError as error:
+            error.locate(url=self._url, field=member.name, offset=member.offset, stage="read")
+            raise
+        self._over = False
+
     def plain(self) -> Plain | None:
         """Return the plain members that come next; None where the next is to be taken by itself.
 
-        They are not passed before `passed` is called.
+        They are not passed before `passed` is called. The content of the last member, if nobody has asked for it, is.
         """
+        if self._unread is not None and not self._over:
+            self._over = True  # unless all goes well
+            try:
+                self._skip_unread()
+            except TarFormatError as error:
+                error.locate(url=self._url, offset=self._blocks.offset, stage="read")
+                raise
+            self._over = False
         at = self._blocks.offset
-        if at == 0 or self._over or self._unread is not None or self._extensions.active:
+        if at == 0 or self._over or self._extensions.active:
             return None
         plain = self._scanned
         if plain is None or at >= plain.end:
@@ -179,9 +209,7 @@ class Members:
     def _next(self) -> Member | None:
         if self._blocks.offset == 0:
             self._decompress()
-        if self._unread is not None:
-            self._skip_to(self._unread.name, self._unread.offset, self._unread.stored)
-            self._unread = None
+        self._skip_unread()
         while (header := self._header()) is not None:
             if self._extensions.extend(header, self._body):
                 continue
@@ -192,6 +220,12 @@ class Members:
                 return member
             self.others += 1
         return None
+
+    def _skip_unread(self) -> None:
+        """Go to the end of the last member."""
+        if self._unread is not None:
+            self._skip_to(self._unread.name, self._unread.offset, self._unread.stored)
+            self._unread = None
 
     def _decompress(self) -> None:
         """Put a decompressor between the stream and the blocks, where the data is compressed."""

@@ -170,6 +170,7 @@ def errors() -> None:
         webds.FieldError,
         webds.StateError,
         webds.BatchError,
+        webds.WorkerError,
         webds.WriteError,
         webds.EmptyDatasetError,
         webds.SplitError,
