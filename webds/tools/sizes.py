@@ -49,7 +49,8 @@ class FieldSizes:
         """Add what was counted elsewhere."""
         self.count += other.count
         self.total += other.total
-        self.least = other.least if self.least < 0 else min(self.least, other.least)
+        if other.count:
+            self.least = other.least if self.least < 0 else min(self.least, other.least)
         self.most = max(self.most, other.most)
         self.bins += other.bins
 
