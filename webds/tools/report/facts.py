@@ -62,14 +62,16 @@ class Range:
 
     Attributes:
         least: the smallest.
-        middle: the median, within a twelfth of its true value.
+        middle: the median.
         most: the largest.
+        is_exact: whether the median is; where there are very many different ones, it is true to 5 %.
         bins: how many there are of each size; octaves, from the first that there is to the last.
     """
 
     least: int
     middle: int
     most: int
+    is_exact: bool
     bins: tuple[Bin, ...]
 
 
@@ -143,7 +145,7 @@ class ShapeFacts:
 
     Attributes:
         fields: which.
-        lacks: which it has not, of those that most samples have.
+        lacks: which it has not, of those that most samples have; nor another of the same kind in its place.
         samples: how many samples.
         url: the shard of the first one.
         key: its key.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.metadata
+import os
 from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, final
@@ -163,8 +164,10 @@ def render(report: Report) -> str:
     """
     style, script = _asset("page.css"), _asset("page.js")
     cards = [_Card.of(sample, report.shards[sample.shard].url) for sample in report.shown]
-    return _environment().get_template("page.html").render(
+    folder = _folder([shard.url for shard in report.shards])
+    return _environment(folder).get_template("page.html").render(
         report=report,
+        folder=folder,
         style=_markup(style),
         script=_markup(script),
         policy=_policy(style, script),
@@ -203,7 +206,7 @@ def _markup(text: str) -> Any:
     return Markup(text)  # noqa: S704  # see above
 
 
-def _environment() -> Environment:
+def _environment(folder: str) -> Environment:
     try:
         from jinja2 import Environment, FunctionLoader, StrictUndefined  # noqa: PLC0415  # an extra
     except ImportError as error:
@@ -212,6 +215,7 @@ def _environment() -> Environment:
         loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
+        "short": lambda url: url[len(folder) :],
         "size": size_text,
         "count": count_text,
         "share": _share,
@@ -237,6 +241,12 @@ def _share(part: float, whole: float) -> str:
 def _headline(finding: Finding) -> str:
     one, many, _ = _HEADLINES[finding.kind]
     return count_text(finding.count, one, many)
+
+
+def _folder(urls: Sequence[str]) -> str:
+    """Return the folder that all shards are in, with its slash; nothing if there is none."""
+    common = os.path.commonprefix(urls)
+    return common[: common.rfind("/") + 1]
 
 
 def _listed_shards(report: Report) -> Sequence[tuple[int, Any]]:

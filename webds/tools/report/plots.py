@@ -16,7 +16,7 @@ __all__ = ["Cell", "Dimensions", "Histogram", "Tick", "byte_histogram", "dimensi
 _AXIS: Final = 18.0
 """What labels below a plot take."""
 
-_FEWEST: Final = 6
+_FEWEST: Final = 8
 """Octaves that a histogram shows at least, so that a few bars are no wall."""
 
 

@@ -19,7 +19,7 @@ from webds.tools.report.facts import (
     ShardFacts,
     ShownSample,
 )
-from webds.tools.report.kinds import kind_of
+from webds.tools.report.kinds import Kind, kind_of
 from webds.tools.report.repeats import Repeated, Repeats
 from webds.tools.report.scanning import ShardScan
 from webds.tools.report.tallies import Fields, FieldTally, Issues, Shapes
@@ -35,6 +35,7 @@ _MOST_CLASS_FIELDS: Final = 12
 _MOST_SIZES: Final = 8
 _MOST_SHAPES: Final = 20
 _MOST_IMAGE_FIELDS: Final = 8
+_MOST_EXAMPLES: Final = 12
 
 
 def common_name(urls: Sequence[str]) -> str:
@@ -109,7 +110,8 @@ class Total:
         usual = sorted(name for name, tally in self._fields.items() if tally.count > half)
         facts: list[ShapeFacts] = []
         for fields, shape in sorted(self._shapes.items(), key=lambda item: -item[1].samples):
-            lacks = [name for name in usual if name not in fields] if fields else []
+            alternatives = {_role(name) for name in fields}
+            lacks = [name for name in usual if _role(name) not in alternatives] if fields else []
             url = self.shards[shape.shard].url
             names = tuple(map(name_text, fields)), tuple(map(name_text, lacks))
             facts.append(ShapeFacts(*names, shape.samples, url, shape.key))
@@ -123,18 +125,22 @@ class Total:
             text = f"the key is there {count} times, with other samples between"
             self._issues.note("apart", Example(self.shards[shard].url, name_text(key), None, text), count - 1)
         for kind, found in (("key", keys), ("content", contents)):
-            for i, repeat in enumerate(found.examples[:12]):
+            for i, repeat in enumerate(found.examples[:_MOST_EXAMPLES]):
                 url, key = repeat.places[0]
-                others = ", ".join(f"{key} in {url}" for url, key in repeat.places[1:])
                 size = f", {size_text(repeat.size)} each" if repeat.size else ""
-                text = f"{count_text(repeat.count, 'time')}{size}: also {others}"
-                self._issues.note(kind, Example(url, key, repeat.field, name_text(text, 400)), found.count if i == 0 else 0)
+                example = Example(url, key, repeat.field, count_text(repeat.count, "time") + size)
+                self._issues.note(kind, example, 0 if i else found.count)
+
+
+def _role(field: str) -> tuple[str, Kind]:
+    """Return what a field is to a sample: ``jpg`` and ``png`` are both its image, ``seg.png`` is another one."""
+    return field.removesuffix(".gz").rpartition(".")[0], kind_of(field)
 
 
 def _field(name: str, tally: FieldTally) -> FieldFacts:
     sizes = tally.sizes
     return FieldFacts(
-        name_text(name), kind_of(name), tally.count, sizes.total, sizes.range(), sizes.classes[-1], tally.undecodable
+        name_text(name), kind_of(name), tally.count, sizes.total, sizes.range(), sizes.zeros, tally.undecodable
     )
 
 

@@ -21,58 +21,8 @@ _FINE: Final = 8
 
 MAX_FIELDS: Final = 100
 _MAX_SHAPES: Final = 500
-_MAX_VALUES: Final = 20_000
+_MAX_VALUES: Final = 10_000
 _EXAMPLES: Final = 12
-
-
-@attrs.define
-class Measure:
-    """Numbers from 0 on, of which the distribution is wanted.
-
-    Attributes:
-        total: their sum.
-        least: the smallest; only if there is any.
-        most: the largest.
-        classes: how many are in each class of size; those that are 0 are in class -1.
-    """
-
-    total: int = 0
-    least: int | None = None
-    most: int = 0
-    classes: Counter[int] = attrs.field(factory=Counter[int])
-
-    def add(self, number: int) -> None:
-        """Count a number."""
-        self.total += number
-        self.least = number if self.least is None else min(self.least, number)
-        self.most = max(self.most, number)
-        self.classes[int(math.log2(number) * _FINE) if number else -1] += 1
-
-    def merge(self, other: Measure) -> None:
-        """Count the numbers of another one as well."""
-        self.total += other.total
-        if other.least is not None:
-            self.least = other.least if self.least is None else min(self.least, other.least)
-        self.most = max(self.most, other.most)
-        self.classes.update(other.classes)
-
-    def range(self) -> Range | None:
-        """Return what there is to say of those above 0; None if there are none."""
-        above = {number: count for number, count in self.classes.items() if number >= 0}
-        if not above:
-            return None
-        least = self.least or max(1, math.floor(2 ** (min(above) / _FINE)))
-        octaves: Counter[int] = Counter()
-        for number, count in above.items():
-            octaves[number // _FINE] += count
-        bins = (Bin(2.0**o, 2.0 ** (o + 1), octaves[o]) for o in range(min(octaves), max(octaves) + 1))
-        half, middle = (sum(above.values()) + 1) // 2, 0
-        for number in sorted(above):
-            half -= above[number]
-            if half <= 0:
-                middle = round(2 ** ((number + 0.5) / _FINE))
-                break
-        return Range(least, min(max(middle, least), self.most), self.most, tuple(bins))
 
 
 @final
@@ -115,6 +65,79 @@ def _values(counts: dict[ValueT, int], full: bool) -> Values[ValueT]:
 
 @final
 @attrs.define
+class Measure:
+    """Numbers from 0 on, of which the distribution is wanted.
+
+    Attributes:
+        total: their sum.
+        zeros: how many are 0, of which no more is said.
+        least: the smallest of the others; None if there are none.
+        most: the largest.
+        classes: how many are in each class of size.
+        values: how often each occurs, as long as there are not too many.
+    """
+
+    total: int = 0
+    zeros: int = 0
+    least: int | None = None
+    most: int = 0
+    classes: Counter[int] = attrs.field(factory=Counter[int])
+    values: Values[int] = attrs.field(factory=Values[int])
+
+    @property
+    def count(self) -> int:
+        """How many numbers there are."""
+        return self.zeros + self.classes.total()
+
+    def add(self, number: int) -> None:
+        """Count a number."""
+        if not number:
+            self.zeros += 1
+            return
+        self.total += number
+        self.least = number if self.least is None else min(self.least, number)
+        self.most = max(self.most, number)
+        self.classes[int(math.log2(number) * _FINE)] += 1
+        self.values.count(number)
+
+    def merge(self, other: Measure) -> None:
+        """Count the numbers of another one as well."""
+        self.total += other.total
+        self.zeros += other.zeros
+        if other.least is not None:
+            self.least = other.least if self.least is None else min(self.least, other.least)
+        self.most = max(self.most, other.most)
+        self.classes.update(other.classes)
+        self.values.merge(other.values)
+
+    def range(self) -> Range | None:
+        """Return what there is to say of those above 0; None if there are none."""
+        if self.least is None:
+            return None
+        octaves: Counter[int] = Counter()
+        for number, count in self.classes.items():
+            octaves[number // _FINE] += count
+        bins = (Bin(2.0**o, 2.0 ** (o + 1), octaves[o]) for o in range(min(octaves), max(octaves) + 1))
+        exact = not self.values.full
+        if exact:
+            middle = _middle(self.values)
+        else:
+            middle = min(max(round(2 ** ((_middle(self.classes) + 0.5) / _FINE)), self.least), self.most)
+        return Range(self.least, middle, self.most, exact, tuple(bins))
+
+
+def _middle(counts: Counter[int]) -> int:
+    """Return the median of what was counted, the lower one of two."""
+    left = (counts.total() + 1) // 2
+    for number in sorted(counts):
+        left -= counts[number]
+        if left <= 0:
+            return number
+    raise ValueError("nothing was counted")
+
+
+@final
+@attrs.define
 class FieldTally:
     """A field.
 
@@ -143,7 +166,7 @@ class FieldTally:
     @property
     def count(self) -> int:
         """How many samples have it."""
-        return self.sizes.classes.total()
+        return self.sizes.count
 
     def add_image(self, width: int, height: int, format_: str, mode: str) -> None:
         """Count an image."""

@@ -93,7 +93,14 @@
     next.disabled = at >= among.length - 1;
     const origin = make("p", { className: "origin" }, `Sample ${sample.ordinal} of `, make("bdi", { className: "name" }, sample.shard));
     if (sample.hidden) origin.append(`; ${sample.hidden} more fields are not shown`);
-    body.replaceChildren(...sample.fields.map((field) => show(sample, cards[number], field)), origin);
+    const looks = make("div", { className: "looks" });
+    const reads = make("div", { className: "reads" });
+    for (const field of sample.fields) {
+      (field.image || field.media ? looks : reads).append(show(sample, cards[number], field));
+    }
+    reads.append(origin);
+    body.className = looks.firstChild ? "both" : "";
+    body.replaceChildren(...(looks.firstChild ? [looks, reads] : [reads]));
     if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
     heading.focus();
