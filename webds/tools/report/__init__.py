@@ -7,6 +7,6 @@ nobody for anything; `write_report` puts that where it belongs.
 from webds.tools.report.facts import Report
 from webds.tools.report.gathering import ReportOptions, gather
 from webds.tools.report.page import render
-from webds.tools.report.writing import write_report
+from webds.tools.report.writing import check_output, write_report
 
-__all__ = ["Report", "ReportOptions", "gather", "render", "write_report"]
+__all__ = ["Report", "ReportOptions", "check_output", "gather", "render", "write_report"]

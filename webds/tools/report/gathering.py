@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
-from typing import final
+from typing import Final, final
 
 import attrs
 
@@ -31,10 +31,8 @@ from webds.urls import scheme_of
 
 __all__ = ["ReportOptions", "gather"]
 
-def _least(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-    least = 4 * (SAMPLE_COST + FIELD_COST)
-    if value < least:
-        raise ValueError(f"max_bytes={value}: expected at least {least}")
+_LEAST: Final = SAMPLE_COST + 4 * FIELD_COST
+"""Bytes of the page without which there is nothing to see of a sample."""
 
 
 @final
@@ -57,9 +55,16 @@ class ReportOptions:
     choice: Choice = attrs.field(default="random", validator=attrs.validators.in_(("random", "first")))
     seed: int = 0
     content: bool = True
-    max_bytes: int = attrs.field(default=32_000_000, validator=_least)
+    max_bytes: int = attrs.field(default=32_000_000, validator=attrs.validators.ge(0))
     title: str | None = None
     missing_end: MissingEnd = attrs.field(default="error", validator=attrs.validators.in_(("error", "accept")))
+
+    def __attrs_post_init__(self) -> None:
+        if self.samples and self.max_bytes // self.samples < _LEAST:
+            raise ValueError(
+                f"max_bytes={self.max_bytes} leaves {self.max_bytes // self.samples} bytes for each of {self.samples} "
+                f"samples, and {_LEAST} are needed at least: ask for fewer samples, or a larger page"
+            )
 
 
 def gather(
