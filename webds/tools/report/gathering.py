@@ -100,8 +100,7 @@ def gather(
         total = Total()
         progress.begin("reading", len(listed), "shards")
         tasks = (
-            ScanTask(i, names[i], place, opens, options.missing_end, options.content)
-            for i, place in enumerate(places)
+            ScanTask(i, names[i], place, opens, options.missing_end, options.content) for i, place in enumerate(places)
         )
         with contextlib.closing(engine.run(scan_shard, tasks, progress.advance)) as scans:
             for scan in scans:

@@ -63,6 +63,7 @@ def decoder_of(field: str) -> Decoder[Any] | None:
     return None if isinstance(decoder, PickleCodec) else decoder
 
 
+@functools.lru_cache(maxsize=1024)
 def kind_of(field: str) -> Kind:
     """Return the kind of a field, by its name."""
     decoder = by_extension(_decoders(), _inner(field))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -27,6 +28,7 @@ __all__ = ["GENERATOR", "render"]
 GENERATOR: Final = '<meta name="generator" content="webds report">'
 """What every page has among its first bytes."""
 
+_PACKAGE: Final = __name__.rpartition(".")[0]
 _MOST_SHARDS: Final = 500
 _MOST_BROKEN: Final = 200
 _EXCERPT: Final = 160
@@ -117,7 +119,7 @@ class _Card:
         texts = [field.text for field in fields if field.kind is Kind.TEXT and field.text and not field.fault]
         others = [field.text for field in fields if field.text and field.kind not in (Kind.CLASS, Kind.TEXT)]
         picture = next((field for field in fields if field.image is not None), None)
-        excerpt = (texts or ([] if picture else others) or [None])[0]
+        excerpt = next(iter(texts or ([] if picture else others)), None)
         return cls(
             sample,
             shard,
@@ -185,7 +187,7 @@ def render(report: Report) -> str:
 
 
 def _asset(name: str) -> str:
-    return resources.files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
+    return resources.files(_PACKAGE).joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _policy(style: str, script: str) -> str:
@@ -214,8 +216,8 @@ def _environment(folder: str) -> Environment:
     environment = Environment(
         loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        "short": lambda url: url[len(folder) :],
+    filters: dict[str, Callable[..., Any]] = {
+        "short": functools.partial(_without, folder),
         "size": size_text,
         "count": count_text,
         "share": _share,
@@ -223,8 +225,9 @@ def _environment(folder: str) -> Environment:
         "pixels_plot": pixel_histogram,
         "dimensions_plot": dimensions,
         "headline": _headline,
-        "consequence": lambda finding: _HEADLINES[finding.kind][2],
+        "consequence": _consequence,
     }
+    environment.filters.update(filters)
     return environment
 
 
@@ -245,8 +248,16 @@ def _headline(finding: Finding) -> str:
 
 def _folder(urls: Sequence[str]) -> str:
     """Return the folder that all shards are in, with its slash; nothing if there is none."""
-    common = os.path.commonprefix(urls)
+    common = os.path.commonprefix(urls)  # noqa: RUF071  # they may be URLs
     return common[: common.rfind("/") + 1]
+
+
+def _consequence(finding: Finding) -> str:
+    return _HEADLINES[finding.kind][2]
+
+
+def _without(folder: str, url: str) -> str:
+    return url[len(folder) :]
 
 
 def _listed_shards(report: Report) -> Sequence[tuple[int, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, final
 
 import attrs
@@ -111,8 +111,9 @@ def _pixels(length: float) -> str:
     return f"{length:,.0f}"
 
 
-def _histogram(bins: Sequence[Bin], width: float, height: float, named: object, axis: float) -> Histogram:
-    assert callable(named)
+def _histogram(
+    bins: Sequence[Bin], width: float, height: float, named: Callable[[float], str], axis: float
+) -> Histogram:
     slots = max(_FEWEST, len(bins))
     before = (slots - len(bins)) // 2
     step, base = width / slots, height - axis
@@ -126,7 +127,7 @@ def _histogram(bins: Sequence[Bin], width: float, height: float, named: object, 
     every = math.ceil(slots / 8)
     edges = range(0, len(bins) + 1, every) if axis else ()
     low = bins[0].low
-    ticks = tuple(Tick(_short((i + before) * step), str(named(low * 2.0**i))) for i in edges)
+    ticks = tuple(Tick(_short((i + before) * step), named(low * 2.0**i)) for i in edges)
     return Histogram(width, height, base, tuple(bars), ticks)
 
 
@@ -157,16 +158,14 @@ def dimensions(facts: ImageFacts, width: float = 360, most: float = 420) -> Dime
     if first < last:
         ends = [(left + (edge - left_edge) * step, base - (edge - low_edge) * step) for edge in (first, last)]
         diagonal = (_short(ends[0][0]), _short(ends[0][1]), _short(ends[1][0]), _short(ends[1][1]))
-    return Dimensions(
-        _short(left + (right_edge - left_edge) * step + right),
-        base + _AXIS,
-        left,
-        base,
-        cells,
-        tuple(Tick(_short(left + (at - left_edge) * step), _pixels(2 ** (at / 4))) for at in _ticks(left_edge, right_edge)),
-        tuple(Tick(_short(base - (at - low_edge) * step), _pixels(2 ** (at / 4))) for at in _ticks(low_edge, high_edge)),
-        diagonal,
-    )
+    columns_at = (Tick(_short(left + (at - left_edge) * step), _edge(at)) for at in _ticks(left_edge, right_edge))
+    rows_at = (Tick(_short(base - (at - low_edge) * step), _edge(at)) for at in _ticks(low_edge, high_edge))
+    width = _short(left + (right_edge - left_edge) * step + right)
+    return Dimensions(width, base + _AXIS, left, base, cells, tuple(columns_at), tuple(rows_at), diagonal)
+
+
+def _edge(quarter: int) -> str:
+    return _pixels(2 ** (quarter / 4))
 
 
 def _octaves(numbers: Sequence[int]) -> tuple[int, int]:

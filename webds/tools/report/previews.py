@@ -17,11 +17,11 @@ from webds.codecs.image import ImageCodec
 from webds.codecs.media_files import audio_kind, check_whole, video_kind
 from webds.errors import DecodeError, MissingExtraError
 from webds.redaction import redact
-from webds.tar import Member, Members, MissingEnd
+from webds.tar import Members, MissingEnd
 from webds.tools.engine import report
 from webds.tools.report.facts import ShownField, ShownImage, ShownSample
 from webds.tools.report.kinds import Kind, decoder_of, inflated, kind_of
-from webds.tools.report.scanning import MOST_READ, image_facts, members_of, opened, reason
+from webds.tools.report.scanning import MOST_READ, image_facts, opened, parts_of, reason
 from webds.tools.report.texts import clipped, name_text, prose_text, size_text
 
 if TYPE_CHECKING:  # Pillow is loaded by the first image
@@ -93,9 +93,9 @@ def show_samples(task: ShowTask) -> list[ShownSample]:
 
 def _collect(task: ShowTask, members: Members, wanted: frozenset[int], shown: list[ShownSample]) -> None:
     key, ordinal = None, -1
-    contents: dict[str, tuple[Member, bytes | None]] = {}
+    contents: dict[str, tuple[int, bytes | None]] = {}
     try:
-        for this, field, member in members_of(members):
+        for this, field, size, data in parts_of(members):
             if this != key:
                 if key is not None and ordinal in wanted:
                     shown.append(_shown(task, ordinal, key, contents))
@@ -103,7 +103,7 @@ def _collect(task: ShowTask, members: Members, wanted: frozenset[int], shown: li
                         return
                 key, ordinal, contents = this, ordinal + 1, {}
             if ordinal in wanted and field not in contents:
-                contents[field] = member, members.data() if member.size <= MOST_READ else None
+                contents[field] = size, data() if size <= MOST_READ else None
     except Exception:
         if not members.ended:
             key = None  # it is not whole
@@ -153,16 +153,14 @@ class _Draft:
         )  # fmt: skip
 
 
-def _shown(
-    task: ShowTask, ordinal: int, key: str, contents: Mapping[str, tuple[Member, bytes | None]]
-) -> ShownSample:
+def _shown(task: ShowTask, ordinal: int, key: str, contents: Mapping[str, tuple[int, bytes | None]]) -> ShownSample:
     """Return a sample within its allowance: texts and thumbnails first, then what is played, then large pictures."""
     allowance = _Allowance(task.allowance - SAMPLE_COST)
     drafts: list[_Draft] = []
-    for field, (member, data) in contents.items():
+    for field, (size, data) in contents.items():
         if not allowance.take(FIELD_COST):
             break
-        draft = _Draft(field, kind_of(field), member.size, data or b"")
+        draft = _Draft(field, kind_of(field), size, data or b"")
         drafts.append(draft)
         if data is None:
             draft.note = f"not read: fields of more than {size_text(MOST_READ)} are not"
@@ -268,7 +266,7 @@ def _preview_video(draft: _Draft, allowance: _Allowance, share: int) -> None:
 
 def _preview_image(draft: _Draft, allowance: _Allowance, share: int) -> None:
     width, height, format_, mode = image_facts(draft.data)
-    draft.facts = f"{width:,} × {height:,} {format_}"
+    draft.facts = f"{width:,} \N{MULTIPLICATION SIGN} {height:,} {format_}"
     picture: Image.Image = ImageCodec("pilrgba" if _has_alpha(mode, draft.data) else "pil").decode(draft.data, "image")
     thumbnail = _data_url(*_encoded(picture, _THUMBNAIL))
     if not allowance.take(len(thumbnail)):
@@ -349,7 +347,7 @@ def _described(value: Any, name: str, depth: int = 6) -> Iterable[str]:
     """Yield lines about a value that may have arrays in it."""
     before = f"{name}: " if name else ""
     if hasattr(value, "dtype") and hasattr(value, "shape"):
-        shape = " × ".join(map(str, value.shape)) or "one"
+        shape = " \N{MULTIPLICATION SIGN} ".join(map(str, value.shape)) or "one"
         yield clipped(f"{before}{value.dtype}, {shape} {'value' if shape == 'one' else ''}".rstrip(), 200)
         yield from _numbers(value)
     elif isinstance(value, (dict, list, tuple)) and depth:

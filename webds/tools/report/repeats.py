@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, final
 
@@ -99,13 +99,13 @@ class Repeats:
         digests = (bytes(scan.digests[at : at + DIGEST]) for at in range(0, len(scan.digests), DIGEST))
         owners = map(numbers.__getitem__, scan.owners)
         with self._transaction():
-            keys = zip(itertools.repeat(scan.number), itertools.count(), scan.keys)  # noqa: B905  # two have no end
+            keys = zip(itertools.repeat(scan.number), itertools.count(), scan.keys)  # two have no end
             self._database.executemany("INSERT INTO sample VALUES (?, ?, ?)", keys)
-            contents = zip(owners, scan.sizes, digests, itertools.repeat(scan.number), scan.ordinals)  # noqa: B905
+            contents = zip(owners, scan.sizes, digests, itertools.repeat(scan.number), scan.ordinals)
             self._database.executemany("INSERT INTO content VALUES (?, ?, ?, ?, ?)", contents)
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Generator[None]:
         self._database.execute("BEGIN")
         yield
         self._database.execute("COMMIT")
@@ -145,7 +145,9 @@ class Repeats:
                 chosen.append(row)
         with self._transaction():
             self._database.execute("DELETE FROM chosen")
-            named_rows = [(i, 0 if field is None else field, size, name) for i, (field, size, name, _) in enumerate(chosen)]
+            named_rows = [
+                (i, 0 if field is None else field, size, name) for i, (field, size, name, _) in enumerate(chosen)
+            ]
             self._database.executemany("INSERT INTO chosen VALUES (?, ?, ?, ?)", named_rows)
         places: list[list[tuple[str, str]]] = [[] for _ in chosen]
         for number, shard, key in self._database.execute(query):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from array import array
 from collections.abc import Callable, Generator, Iterator
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import attrs
 from typing_extensions import override
@@ -19,7 +20,7 @@ from webds.codecs.media_files import audio_kind, video_kind
 from webds.errors import DecodeError, TarFormatError, WebdsError
 from webds.redaction import redact
 from webds.sources.tables import open_whole
-from webds.tar import Member, Members, MissingEnd, base_plus_ext, is_metadata
+from webds.tar import Members, MissingEnd, base_plus_ext, is_metadata
 from webds.tools.engine import report
 from webds.tools.report.facts import Example, FindingKind
 from webds.tools.report.kinds import Kind, decoder_of, inflated, kind_of
@@ -33,8 +34,8 @@ __all__ = [
     "ScanTask",
     "ShardScan",
     "image_facts",
-    "members_of",
     "opened",
+    "parts_of",
     "reason",
     "scan_shard",
 ]
@@ -140,18 +141,45 @@ def opened(opener: Opener, url: str, *, whole: bool) -> Generator[Readable]:
             yield ranges
 
 
-def members_of(
-    members: Members, other: Callable[[Member], object] = lambda member: None
-) -> Iterator[tuple[str, str, Member]]:
-    """Yield key, field and member of all that belong to samples; of those that do not, tell ``other``."""
-    for member in members:
-        if is_metadata(member.name):
-            continue
-        key, field = base_plus_ext(member.name)
-        if key is None or field is None:
-            other(member)
+@final
+class Part(NamedTuple):
+    """A member of an archive that belongs to a sample.
+
+    Attributes:
+        key: the sample.
+        field: the field.
+        size: bytes of the content.
+        data: returns the content; to be called once at most, before the next part is asked for.
+    """
+
+    key: str
+    field: str
+    size: int
+    data: Callable[[], bytes]
+
+
+def parts_of(members: Members, other: Callable[[str], object] = lambda name: None) -> Iterator[Part]:
+    """Yield all members that belong to samples; tell ``other`` the names of those that do not, metadata left aside."""
+    for name, size, data in _each(members):
+        key, field = base_plus_ext(name)
+        if key is not None and field is not None:
+            yield Part(key, field, size, data)
+        elif not is_metadata(name):
+            other(name)
+
+
+def _each(members: Members) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
+    """Yield name, size and content of each member: many at a time where they are plain."""
+    while True:
+        plain = members.plain()
+        if plain is not None:
+            for name, start, size in zip(plain.texts(), plain.starts, plain.sizes, strict=True):
+                yield name, size, functools.partial(plain.content, start, size)
+            members.passed(plain.begins[-1])
+        elif (member := next(members, None)) is not None:
+            yield member.name, member.size, members.data
         else:
-            yield key, field, member
+            return
 
 
 def reason(error: Exception) -> str:
@@ -187,11 +215,11 @@ class _Scanner:
 
     def run(self, members: Members) -> None:
         self._members = members
-        for key, field, member in members_of(members, self._note_other):
-            if key != self._key:
+        for part in parts_of(members, lambda name: self._note("no sample", None, None, name_text(name))):
+            if part.key != self._key:
                 self._finish()
-                self._key = key
-            self._enter(key, field, member, members)
+                self._key = part.key
+            self._enter(part)
         self._finish()
 
     def break_off(self, error: Exception) -> None:
@@ -204,23 +232,21 @@ class _Scanner:
         self._note("broken", None, None, f"{scan.fault}{where}, after {len(scan.keys):,} samples")
 
     def _note(self, kind: FindingKind, key: str | None, field: str | None, text: str) -> None:
-        shown = (None if name is None else name_text(name) for name in (key, field))
-        self.scan.issues.note(kind, Example(self.scan.url, *shown, text))
+        example = Example(self.scan.url, key and name_text(key), field and name_text(field), text)
+        self.scan.issues.note(kind, example)
 
-    def _note_other(self, member: Member) -> None:
-        self._note("no sample", None, None, name_text(member.name))
-
-    def _enter(self, key: str, field: str, member: Member, members: Members) -> None:
+    def _enter(self, part: Part) -> None:
         """Take a member into the sample at hand."""
+        key, field, size, data = part
         if field in _RESERVED:
             self._note("taken", key, field, "the reader has something else under this name")
         if field in self._contents:
             self._note("twice", key, field, "the field comes a second time in this sample")
             return
         kind = kind_of(field)
-        content = self._contents[field] = _Content(member.size)
-        if 0 < member.size <= MOST_READ and (self._task.content or kind is Kind.CLASS):
-            _look(content, kind, field, members.data(), hashed=self._task.content and kind is not Kind.CLASS)
+        content = self._contents[field] = _Content(size)
+        if 0 < size <= MOST_READ and (self._task.content or kind is Kind.CLASS):
+            _look(content, kind, field, data(), hashed=self._task.content and kind is not Kind.CLASS)
 
     def _finish(self) -> None:
         """Count the sample at hand."""
@@ -248,7 +274,7 @@ class _Scanner:
             self._note("undecodable", key, field, content.fault)
         if content.value is not None:
             tally.classes.count(content.value)
-        if content.image is not None:
+        if content.image is not None and min(content.image[:2]) > 0:
             tally.add_image(*content.image)
         if content.digest is not None and (owner := self._owner(field)) is not None:
             scan.ordinals.append(ordinal)
@@ -299,10 +325,7 @@ def image_facts(data: bytes) -> tuple[int, int, str, str]:
     """
     try:
         with open_image(data, image_format(data), MAX_PIXELS) as image:
-            width, height = image.size
-            if width < 1 or height < 1:
-                raise DecodeError(f"the image has {width} x {height} pixels")
-            return width, height, image.format or "", image.mode
+            return *image.size, image.format or "", image.mode
     except DecodeError:
         raise
     except Exception as error:

@@ -43,7 +43,7 @@ def common_name(urls: Sequence[str]) -> str:
     shown = [redact(url) for url in urls]
     if len(shown) == 1:
         return "standard input" if shown[0] == "-" else os.path.basename(shown[0].rstrip("/")) or shown[0]
-    common = os.path.commonprefix(shown)
+    common = os.path.commonprefix(shown)  # noqa: RUF071  # what names begin with
     folder, name = os.path.split(common)
     return name.rstrip("0-_.") or os.path.basename(folder) or f"{len(shown):,} shards"
 
@@ -124,7 +124,8 @@ class Total:
         for shard, key, count in repeats.apart():
             text = f"the key is there {count} times, with other samples between"
             self._issues.note("apart", Example(self.shards[shard].url, name_text(key), None, text), count - 1)
-        for kind, found in (("key", keys), ("content", contents)):
+        found_as: tuple[tuple[FindingKind, Repeated], ...] = (("key", keys), ("content", contents))
+        for kind, found in found_as:
             for i, repeat in enumerate(found.examples[:_MOST_EXAMPLES]):
                 url, key = repeat.places[0]
                 size = f", {size_text(repeat.size)} each" if repeat.size else ""

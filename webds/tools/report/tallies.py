@@ -8,11 +8,11 @@ from collections.abc import Hashable, Sequence
 from typing import Final, Generic, Self, final
 
 import attrs
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, override
 
 from webds.tools.report.facts import Bin, Example, FindingKind, Range
 
-__all__ = ["Fields", "FieldTally", "Issues", "Measure", "Shape", "Shapes", "Values"]
+__all__ = ["FieldTally", "Fields", "Issues", "Measure", "Shape", "Shapes", "Values"]
 
 ValueT = TypeVar("ValueT", bound=Hashable)
 
@@ -53,6 +53,7 @@ class Values(Counter[ValueT], Generic[ValueT]):
         """Return the most frequent values; among equals, those that were there first."""
         return tuple(self.most_common(most))
 
+    @override
     def __reduce__(self) -> tuple[object, ...]:
         return _values, (dict(self), self.full)
 
