@@ -337,6 +337,7 @@ class Report:
         shown: a few samples.
         by_content: whether every field was read; otherwise only headers and classes were.
         chosen: how the samples were chosen, in words.
+        room: bytes that they may take on the page.
     """
 
     title: str
@@ -351,6 +352,7 @@ class Report:
     shown: tuple[ShownSample, ...]
     by_content: bool
     chosen: str
+    room: int
 
     @property
     def samples(self) -> int:

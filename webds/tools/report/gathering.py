@@ -109,8 +109,14 @@ def gather(
         chosen = choose([shard.samples for shard in total.shards], options.samples, options.choice, options.seed)
         shown = list(_shown(places, opens, options, chosen, engine, progress))
         title = options.title if options.title is not None else common_name(listed)
-        chosen_how = _choice(options, len(shown))
-        return total.report(repeats, shown, title=title, by_content=options.content, chosen=chosen_how)
+        return total.report(
+            repeats,
+            shown,
+            title=title,
+            by_content=options.content,
+            chosen=_choice(options, len(shown)),
+            room=options.max_bytes,
+        )
 
 
 def _choice(options: ReportOptions, shown: int) -> str:

@@ -70,7 +70,7 @@ class Total:
         self._issues.merge(scan.issues)
 
     def report(
-        self, repeats: Repeats, shown: Sequence[ShownSample], *, title: str, by_content: bool, chosen: str
+        self, repeats: Repeats, shown: Sequence[ShownSample], *, title: str, by_content: bool, chosen: str, room: int
     ) -> Report:
         """Return everything that was found.
 
@@ -80,6 +80,7 @@ class Total:
             title: see `Report`, as the rest.
             by_content: likewise.
             chosen: likewise.
+            room: likewise.
         """
         tallies = sorted(self._fields.items(), key=lambda item: (-item[1].count, item[0]))
         shapes = self._uneven()
@@ -102,6 +103,7 @@ class Total:
             shown=tuple(shown),
             by_content=by_content,
             chosen=chosen,
+            room=room,
         )
 
     def _uneven(self) -> tuple[ShapeFacts, ...]:
