@@ -64,7 +64,7 @@ def violations(page: Page) -> list[str]:
 
 def test_all_there_is_to_see_is_there(desk: Watched) -> None:
     page = desk.page
-    expect(page).to_have_title("garden – report")
+    expect(page).to_have_title("garden \N{EN DASH} report")
     assert page.locator("main h2").all_inner_texts() == ["Samples", "Fields", "Classes", "Images", "Shards"]
     assert shown_keys(page) == [f"plant{number:03d}" for number in range(12)]
     page.locator(".card img").evaluate_all("images => images.forEach(image => { image.loading = 'eager'; })")
@@ -150,7 +150,9 @@ def test_sound_can_be_played_and_is_not_loaded_before(desk: Watched) -> None:
     page = desk.page
     audio = page.locator(".card audio").first
     assert audio.evaluate("audio => audio.readyState") == 0
-    play = "audio => new Promise((yes, no) => { audio.onended = () => yes(audio.duration); audio.onerror = no; audio.play(); })"
+    play = """audio => new Promise((played, failed) => {
+        Object.assign(audio, {onended: () => played(audio.duration), onerror: failed}).play();
+    })"""
     assert audio.evaluate(play) == pytest.approx(0.2)
 
 

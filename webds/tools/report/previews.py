@@ -191,28 +191,29 @@ def _preview(draft: _Draft, allowance: _Allowance, share: int) -> None:
 
 def _write(draft: _Draft, text: str, allowance: _Allowance, share: int) -> None:
     """Put a text on the page, cut where it is too long."""
-    length = min(len(text), _LONGEST_TEXT)
-    while length and len(island(text[:length])) > min(share, allowance.left):
+    shown = prose_text(text[:_LONGEST_TEXT])
+    length = len(shown)
+    while length and len(island(shown[:length])) > min(share, allowance.left):
         length //= 2
-    if length < len(text):
+    if length < len(shown) or len(text) > _LONGEST_TEXT:
         draft.note = draft.note or f"the first {length:,} of {len(text):,} characters"
-    draft.text = text[:length]
+    draft.text = shown[:length]
     allowance.take(len(island(draft.text)))
 
 
 def _preview_text(draft: _Draft, allowance: _Allowance, share: int) -> None:
-    value = _decoded(draft)
-    _write(draft, prose_text(str(value)), allowance, share)
+    _write(draft, str(_decoded(draft)), allowance, share)
 
 
 def _preview_json(draft: _Draft, allowance: _Allowance, share: int) -> None:
     value = _decoded(draft)
-    tree = _node(value, _DEEPEST)
-    cost = len(island(tree))
-    if cost <= min(share, allowance.left) and allowance.take(cost):
+    room = min(share, allowance.left)
+    tree = _node(value, _DEEPEST) if len(draft.data) <= room else []
+    if tree and (cost := len(island(tree))) <= room:
+        allowance.take(cost)
         draft.tree = tree
     else:
-        _write(draft, prose_text(draft.data.decode("utf-8", "surrogateescape")), allowance, share)
+        _write(draft, draft.data.decode("utf-8", "surrogateescape"), allowance, share)
 
 
 def _node(value: Any, depth: int) -> list[Any]:
@@ -229,7 +230,7 @@ def _node(value: Any, depth: int) -> list[Any]:
 
 
 def _preview_class(draft: _Draft, allowance: _Allowance, share: int) -> None:
-    _write(draft, prose_text(str(_decoded(draft)).strip()), allowance, share)
+    _write(draft, str(_decoded(draft)).strip(), allowance, share)
 
 
 def _preview_array(draft: _Draft, allowance: _Allowance, share: int) -> None:
@@ -239,7 +240,7 @@ def _preview_array(draft: _Draft, allowance: _Allowance, share: int) -> None:
         draft.note = name_text(error.message)
         _preview_bytes(draft, allowance, share)
         return
-    _write(draft, prose_text("\n".join(_described(value, ""))), allowance, share)
+    _write(draft, "\n".join(_described(value, "")), allowance, share)
 
 
 def _preview_bytes(draft: _Draft, allowance: _Allowance, share: int) -> None:
