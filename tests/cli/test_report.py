@@ -83,7 +83,7 @@ def test_wrong_usage_is_one_line_and_leaves_things_alone(tmp_path: Path) -> None
     assert wrong.status == 2
     assert "is no report; --overwrite replaces it" in wrong.err
     assert Path(url).read_bytes() == before
-    many = webds("report", url, "-n", "1000", "--page-size", "1", "-o", tmp_path / "r.html")
+    many = webds("report", url, "-n", "1000", "--page-size", "1MB", "-o", tmp_path / "r.html")
     assert many.status == 2
     assert "ask for fewer samples" in many.err
     assert webds("report", str(tmp_path / "none-*.tar"), "-o", "-").status == 1

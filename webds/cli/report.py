@@ -10,15 +10,14 @@ from webds.cli import arguments
 from webds.cli.errors import Status
 from webds.cli.output import note, shown, size_text
 from webds.cli.progress import progress
+from webds.cli.shards import SIZE
 from webds.errors import WriteError
 from webds.tools.engine import engine_of
 from webds.tools.report import Report, ReportOptions, check_output, gather, render, write_report
 from webds.tools.report.facts import FindingKind
-from webds.tools.report.texts import count_text
+from webds.tools.texts import count_text
 
 __all__ = ["command"]
-
-_MB: Final = 1_000_000
 
 _HELP: Final = """
 Make a page about SHARDS to look at: what they hold, what is wrong with them, and some of their samples.
@@ -56,15 +55,15 @@ Examples:
 @click.option("--headers-only", is_flag=True, help="Read headers and classes only.")
 @click.option(
     "--page-size",
-    type=click.FloatRange(min=0.1),
-    default=32.0,
+    type=SIZE,
+    default="32MB",
     show_default=True,
-    metavar="MB",
-    help="Megabytes that the samples may take on the page; each gets an equal part. The rest takes one or two more.",
+    metavar="SIZE",
+    help="What the samples may take of the page; each gets an equal part. All else takes 2 MB at most.",
 )
 @click.option("--title", metavar="TEXT", help="What the page is called; by default what the names of the shards share.")
 @click.option("--strict", is_flag=True, help="Exit with status 1 if there are faults. The page is made all the same.")
-@click.option("--overwrite", is_flag=True, help="Replace the file even if it is no report.")
+@arguments.overwrite
 @arguments.missing_end
 @arguments.jobs
 @click.pass_context
@@ -90,7 +89,7 @@ def command(
             choice="first" if first else "random",
             seed=seed,
             content=not headers_only,
-            max_bytes=int(page_size * _MB),
+            max_bytes=int(page_size),
             title=title,
             missing_end=missing_end,
         )

@@ -26,7 +26,7 @@ from webds.tools.report.previews import FIELD_COST, SAMPLE_COST, ShowTask, show_
 from webds.tools.report.repeats import Repeats
 from webds.tools.report.scanning import ScanTask, scan_shard
 from webds.tools.report.summing import Total, common_name
-from webds.tools.report.texts import name_text
+from webds.tools.texts import name_text
 from webds.urls import scheme_of
 
 __all__ = ["ReportOptions", "gather"]

@@ -18,7 +18,7 @@ from webds.tools.report.facts import Finding, FindingKind, Report, ShownField, S
 from webds.tools.report.kinds import Kind
 from webds.tools.report.plots import byte_histogram, dimensions, pixel_histogram
 from webds.tools.report.previews import island
-from webds.tools.report.texts import clipped, count_text, size_text
+from webds.tools.texts import clipped, count_text, size_text
 
 if TYPE_CHECKING:  # an extra
     from jinja2 import Environment

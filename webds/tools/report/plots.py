@@ -9,7 +9,7 @@ from typing import Final, final
 import attrs
 
 from webds.tools.report.facts import Bin, ImageFacts
-from webds.tools.report.texts import size_text
+from webds.tools.texts import size_text
 
 __all__ = ["Cell", "Dimensions", "Histogram", "Tick", "byte_histogram", "dimensions", "pixel_histogram"]
 

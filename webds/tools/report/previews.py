@@ -22,7 +22,7 @@ from webds.tools.engine import report
 from webds.tools.report.facts import ShownField, ShownImage, ShownSample
 from webds.tools.report.kinds import Kind, decoder_of, inflated, kind_of
 from webds.tools.report.scanning import MOST_READ, image_facts, opened, parts_of, reason
-from webds.tools.report.texts import clipped, name_text, prose_text, size_text
+from webds.tools.texts import clipped, name_text, prose_text, size_text
 
 if TYPE_CHECKING:  # Pillow is loaded by the first image
     from PIL import Image

@@ -13,7 +13,7 @@ import attrs
 
 from webds.tools.report.facts import Repeat
 from webds.tools.report.scanning import DIGEST, ShardScan
-from webds.tools.report.texts import name_text
+from webds.tools.texts import name_text
 
 __all__ = ["Repeated", "Repeats"]
 

@@ -25,7 +25,7 @@ from webds.tools.engine import report
 from webds.tools.report.facts import Example, FindingKind
 from webds.tools.report.kinds import Kind, decoder_of, inflated, kind_of
 from webds.tools.report.tallies import MAX_FIELDS, Fields, Issues, Shapes
-from webds.tools.report.texts import name_text
+from webds.tools.texts import name_text
 from webds.typing import Readable
 
 __all__ = [

@@ -23,7 +23,7 @@ from webds.tools.report.kinds import Kind, kind_of
 from webds.tools.report.repeats import Repeated, Repeats
 from webds.tools.report.scanning import ShardScan
 from webds.tools.report.tallies import Fields, FieldTally, Issues, Shapes
-from webds.tools.report.texts import count_text, name_text, size_text
+from webds.tools.texts import count_text, name_text, size_text
 
 __all__ = ["Total", "common_name"]
 

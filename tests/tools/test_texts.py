@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webds.tools.report.texts import count_text, name_text, prose_text, size_text
+from webds.tools.texts import count_text, name_text, prose_text, size_text
 
 
 @given(st.text(st.characters(), max_size=50))

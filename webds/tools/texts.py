@@ -43,14 +43,14 @@ def prose_text(text: str) -> str:
 
 def size_text(size: float) -> str:
     """Return a number of bytes: ``1.23 MB``, of 1000 bytes a kB."""
-    if size < 1000:
+    if abs(size) < 1000:
         return f"{size:.0f} B"
     unit = ""
     for unit in _UNITS:  # noqa: B007  # the last one is wanted
         size /= 1000
-        if size < 999.5:
+        if abs(size) < 999.5:
             break
-    return f"{size:.{2 if size < 9.995 else 1 if size < 99.95 else 0}f} {unit}"
+    return f"{size:.{2 if abs(size) < 9.995 else 1 if abs(size) < 99.95 else 0}f} {unit}"
 
 
 def count_text(count: int, noun: str, plural: str = "") -> str:
