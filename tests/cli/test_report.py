@@ -42,7 +42,7 @@ def test_broken_shards_are_in_the_page_and_an_error_only_if_asked(tmp_path: Path
     urls = numbered_shards(tmp_path, shards=2, samples=3)
     broken = tmp_path / "broken.tar"
     broken.write_bytes(Path(urls[0]).read_bytes()[:2000])
-    arguments = ["report", *urls, broken, "-o", tmp_path / "report.html"]
+    arguments: list[str | Path] = ["report", *urls, broken, "-o", tmp_path / "report.html"]
     assert webds(*arguments).status == 0
     strict = webds(*arguments, "--strict")
     assert strict.status == 1

@@ -16,7 +16,7 @@ import attrs
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 from shards import tar_bytes, write_members
 
 __all__ = ["HOSTILE", "Watched", "garden", "hostile", "launched", "photo", "tone", "watched"]
@@ -70,7 +70,7 @@ def watched(browser: Browser, path: Path, width: int = 1280, **options: Any) -> 
     page = found.page
     page.on("console", lambda message: found.said.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: found.said.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (found.said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on("dialog", lambda dialog: _dismiss(found, dialog))
     url = path.as_uri()
     page.on("request", lambda request: _note(found, request.url, url))
     page.goto(url)
@@ -78,6 +78,11 @@ def watched(browser: Browser, path: Path, width: int = 1280, **options: Any) -> 
         yield found
     finally:
         context.close()
+
+
+def _dismiss(found: Watched, dialog: Dialog) -> None:
+    found.said.append(f"dialog: {dialog.message}")
+    dialog.dismiss()
 
 
 def _note(found: Watched, asked: str, own: str) -> None:

@@ -203,7 +203,9 @@ class Counting(Opener):
 
 
 def test_headers_only_means_that_contents_are_not_read(tmp_path: Path) -> None:
-    samples = [{"__key__": str(number), "bin": bytes(1 << 20) + b"%d" % number, "cls": "c"} for number in range(8)]
+    samples: list[dict[str, bytes | str]] = [
+        {"__key__": str(number), "bin": bytes(1 << 20) + b"%d" % number, "cls": "c"} for number in range(8)
+    ]
     path = write_shard(tmp_path / "x.tar", samples)
     counting = Counting()
     report = gather(path, ReportOptions(content=False, samples=0), opener=counting)
@@ -254,14 +256,16 @@ def test_previews_show_what_there_is(tmp_path: Path) -> None:
     assert (shown(report, "wav").media or "").startswith("data:audio/wav;base64,")
 
 
-def test_each_sample_takes_no_more_of_the_page_than_its_part(tmp_path: Path) -> None:
+def heavy(number: int) -> dict[str, bytes | str]:
+    """Return a sample for which a page has no room."""
     text = "<&\u00e9" * 100_000
-    samples = [
-        {"__key__": f"k{number}", "png": png("RGB", (1300, 100 + number)), "txt": text, "wav": tone(number, 20.0)}
-        | {f"f{i}.json": json.dumps([text]) for i in range(8)}
-        for number in range(4)
-    ]
-    write_shard(tmp_path / "x.tar", samples)
+    sample: dict[str, bytes | str] = {f"f{i}.json": json.dumps([text]) for i in range(8)}
+    picture = png("RGB", (1300, 100 + number))
+    return {"__key__": f"k{number}", "png": picture, "txt": text, "wav": tone(number, 20.0), **sample}
+
+
+def test_each_sample_takes_no_more_of_the_page_than_its_part(tmp_path: Path) -> None:
+    write_shard(tmp_path / "x.tar", map(heavy, range(4)))
     for room in (60_000, 400_000, 4_000_000):
         report = one(tmp_path, samples=4, max_bytes=room)
         assert len(render(report)) <= room + 200_000
