@@ -69,6 +69,7 @@ def test_all_there_is_to_see_is_there(desk: Watched) -> None:
     assert shown_keys(page) == [f"plant{number:03d}" for number in range(12)]
     page.locator(".card img").evaluate_all("images => images.forEach(image => { image.loading = 'eager'; })")
     assert widths(page, ".card img") == [24 if number == 3 else 288 for number in range(12)]
+    assert page.locator("#samples > .about").inner_text() == "All there are. Open one to see all of it."
     assert page.locator(".card .excerpt").first.inner_text() == "picture number 0"
     assert page.locator("#classes tbody th").all_inner_texts() == ["even", "odd"]
 

@@ -106,7 +106,8 @@ def gather(
             for scan in scans:
                 repeats.add(scan)
                 total.add(scan)
-        chosen = choose([shard.samples for shard in total.shards], options.samples, options.choice, options.seed)
+        counts = [shard.samples for shard in total.shards]
+        chosen = choose(counts, options.samples, options.choice, options.seed)
         shown = list(_shown(places, opens, options, chosen, engine, progress))
         title = options.title if options.title is not None else common_name(listed)
         return total.report(
@@ -114,12 +115,14 @@ def gather(
             shown,
             title=title,
             by_content=options.content,
-            chosen=_choice(options, len(shown)),
+            chosen=_choice(options, len(shown), sum(counts)),
             room=options.max_bytes,
         )
 
 
-def _choice(options: ReportOptions, shown: int) -> str:
+def _choice(options: ReportOptions, shown: int, total: int) -> str:
+    if shown == total:
+        return "all there are"
     if options.choice == "first":
         return f"the first {shown:,}"
     return f"{shown:,} at random, by seed {options.seed}"

@@ -117,7 +117,7 @@ class _Card:
         fields = sample.fields
         labels = ((field.name, clipped(field.text or "", 40)) for field in fields if field.kind is Kind.CLASS)
         texts = [field.text for field in fields if field.kind is Kind.TEXT and field.text and not field.fault]
-        others = [field.text for field in fields if field.text and field.kind not in (Kind.CLASS, Kind.TEXT)]
+        others = [gist for field in fields if not field.fault and (gist := _gist(field))]
         picture = next((field for field in fields if field.image is not None), None)
         excerpt = next(iter(texts or ([] if picture else others)), None)
         return cls(
@@ -153,6 +153,13 @@ class _Card:
         if field.media is not None:
             data["media"] = {} if field is self.media else {"source": field.media}
         return data
+
+
+def _gist(field: ShownField) -> str:
+    """Return a few words of a JSON value or an array."""
+    if field.tree is not None and field.tree[0] == "o":
+        return ", ".join(f"{key}: {node[1]}" for key, node in field.tree[1:13] if node[0] in ("s", "v"))
+    return (field.text or "") if field.kind in (Kind.JSON, Kind.ARRAY) else ""
 
 
 def render(report: Report) -> str:
