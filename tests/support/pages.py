@@ -1,93 +1,24 @@
-"""Pages in a real browser, and shards that pages are made of."""
+"""Shards that pages are made of."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
-import shutil
 import wave
-from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import attrs
 import numpy as np
-import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 from shards import tar_bytes, write_members
 
-__all__ = ["HOSTILE", "Watched", "garden", "hostile", "launched", "photo", "tone", "watched"]
-
-_BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_PATIENCE: Final = 60_000
+__all__ = ["HOSTILE", "garden", "hostile", "photo", "tone"]
 
 HOSTILE: Final = (
     "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
     "javascript:window.hacked=3 {{ 7 * 7 }} ${7 * 7} \u2028 \u202e \x00 <!-- &lt;"
 )
 """What a page must show, and not obey."""
-
-
-@contextlib.contextmanager
-def launched() -> Generator[Browser]:
-    """Start the chromium of the system; where there is none, skip the test."""
-    path = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if path is None:
-        pytest.skip("no chromium here, such as apt-get install chromium brings")
-    options = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=options)
-        try:
-            yield browser
-        finally:
-            browser.close()
-
-
-@attrs.define
-class Watched:
-    """A page, and what it did that nobody asked for.
-
-    Attributes:
-        page: the page.
-        said: console messages, errors and dialogs.
-        asked: URLs that it asked for, but for its own and ``data:``.
-    """
-
-    page: Page
-    said: list[str] = attrs.field(factory=list)
-    asked: list[str] = attrs.field(factory=list)
-
-
-@contextlib.contextmanager
-def watched(browser: Browser, path: Path, width: int = 1280, **options: Any) -> Generator[Watched]:
-    """Open a page in a window of its own."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-    context.set_default_timeout(_PATIENCE)
-    found = Watched(context.new_page())
-    page = found.page
-    page.on("console", lambda message: found.said.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: found.said.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: _dismiss(found, dialog))
-    url = path.as_uri()
-    page.on("request", lambda request: _note(found, request.url, url))
-    page.goto(url)
-    try:
-        yield found
-    finally:
-        context.close()
-
-
-def _dismiss(found: Watched, dialog: Dialog) -> None:
-    found.said.append(f"dialog: {dialog.message}")
-    dialog.dismiss()
-
-
-def _note(found: Watched, asked: str, own: str) -> None:
-    if asked != own and not asked.startswith("data:"):
-        found.asked.append(asked)
 
 
 def photo(number: int, width: int = 640, height: int = 480, kind: str = "JPEG") -> bytes:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from pages import HOSTILE, Watched, garden, hostile, launched, watched
+from browsing import Watched, launched, watched
+from pages import HOSTILE, garden, hostile
 from playwright.sync_api import Browser, Page, expect
 
 from webds.tools.report import ReportOptions, gather, render, write_report

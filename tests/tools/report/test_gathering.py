@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import struct
+import threading
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -18,7 +20,7 @@ from shards import tar_bytes, write_members, write_shard
 from typing_extensions import override
 
 from webds.abc import Opener
-from webds.errors import UrlError
+from webds.errors import OpenError, UrlError
 from webds.openers import FileOpener
 from webds.passing import PassingReader
 from webds.tools.engine import ProcessEngine
@@ -137,6 +139,44 @@ def test_faults_of_samples_are_found(tmp_path: Path) -> None:
     assert [example.text for example in finding(report, "no sample").examples] == ["README", ".hidden"]
     assert finding(report, "uneven").examples[0].text == "lacks txt"
     assert [field.undecodable for field in report.fields if field.name == "txt"] == [1]
+
+
+def test_an_empty_field_is_no_image_either(tmp_path: Path) -> None:
+    write_shard(tmp_path / "x.tar", [{"__key__": "k", "jpg": "", "txt": "", "cls": ""}])
+    report = one(tmp_path)
+    assert [(found.kind, found.count) for found in report.findings] == [("undecodable", 1), ("empty", 3)]
+    assert report.classes == ()
+
+
+def test_what_can_be_read_only_once_is_read_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.tar"
+    os.mkfifo(pipe)
+    data = tar_bytes([("a.txt", b"text"), ("b.txt", b"more")])
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,), daemon=True)
+    writer.start()
+    report = gather(str(pipe))
+    writer.join()
+    assert [sample.key for sample in report.shown] == ["a", "b"]
+    assert report.shards[0].url == str(pipe)
+
+
+def test_what_cannot_be_read_a_second_time_is_said(tmp_path: Path) -> None:
+    path = write_shard(tmp_path / "x.tar", [{"__key__": "k", "txt": "a"}])
+
+    class Once(Opener):
+        def __init__(self) -> None:
+            self.left = 1
+
+        @override
+        def open(self, url: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
+            if not self.left:
+                raise OpenError("gone", url=url)
+            self.left -= 1
+            return FileOpener().open(path)
+
+    report = gather(path, opener=Once())
+    assert (report.samples, report.shown) == (1, ())
+    assert report.chosen == "0 (1 more could not be read a second time)"
 
 
 def test_a_field_may_stand_in_for_another_of_its_kind(tmp_path: Path) -> None:

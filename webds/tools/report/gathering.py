@@ -15,6 +15,7 @@ from webds.abc import Opener
 from webds.openers import default_opener
 from webds.openers.schemes import OpenerLike, as_opener
 from webds.redaction import redact
+from webds.sinks.targets import is_device
 from webds.sources.tar import Urls
 from webds.sources.urls import listed_shards
 from webds.tar import MissingEnd
@@ -27,7 +28,7 @@ from webds.tools.report.repeats import Repeats
 from webds.tools.report.scanning import ScanTask, scan_shard
 from webds.tools.report.summing import Total, common_name
 from webds.tools.texts import name_text
-from webds.urls import scheme_of
+from webds.urls import local_path, scheme_of
 
 __all__ = ["ReportOptions", "gather"]
 
@@ -80,7 +81,8 @@ def gather(
     A shard that cannot be read, and a field that cannot be decoded, is a finding of the report and no error.
 
     Args:
-        urls: the shards, as `DatasetBuilder` takes them; ``-``, standard input, is kept in a temporary file.
+        urls: the shards, as `DatasetBuilder` takes them; what can be read only once (``-``, a named
+            pipe) is copied to a temporary file.
         options: what the report is to be.
         opener: opens the shards, as in `DatasetBuilder`.
         engine: reads the shards; by default, one after the other in this process.
@@ -96,7 +98,7 @@ def gather(
     progress = progress or NoProgress()
     listed = [shard.url for shard in listed_shards(urls, opens)]
     names = [name_text("standard input" if url == "-" else redact(url), 400) for url in listed]
-    with _with_stdin(listed, opens) as places, Repeats(names) as repeats:
+    with _readable_twice(listed, opens) as places, Repeats(names) as repeats:
         total = Total()
         progress.begin("reading", len(listed), "shards")
         tasks = (
@@ -123,22 +125,28 @@ def gather(
 def _choice(options: ReportOptions, shown: int, total: int) -> str:
     if shown == total:
         return "all there are"
+    if (lost := min(options.samples, total) - shown) > 0:
+        return f"{shown:,} ({lost:,} more could not be read a second time)"
     if options.choice == "first":
         return f"the first {shown:,}"
     return f"{shown:,} at random, by seed {options.seed}"
 
 
 @contextlib.contextmanager
-def _with_stdin(urls: Sequence[str], opener: Opener) -> Generator[list[str]]:
-    """Have standard input in a file, since shards are read twice."""
-    if all(scheme_of(url) != "-" for url in urls):
-        yield list(urls)
-        return
-    with tempfile.TemporaryDirectory(prefix="webds-report-") as folder:
-        path = os.path.join(folder, "stdin.tar")
-        with opener.open("-") as stream, open(path, "wb") as file:
-            shutil.copyfileobj(stream, file, 1 << 20)
-        yield [path if scheme_of(url) == "-" else url for url in urls]
+def _readable_twice(urls: Sequence[str], opener: Opener) -> Generator[list[str]]:
+    """Have what can be read only once in a file, since shards are read twice."""
+    with contextlib.ExitStack() as stack:
+        places: list[str] = []
+        for url in urls:
+            path = local_path(url)
+            if scheme_of(url) == "-" or (path is not None and is_device(path)):
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="webds-report-"))
+                places.append(os.path.join(folder, "copy.tar"))
+                with opener.open(url) as stream, open(places[-1], "wb") as file:
+                    shutil.copyfileobj(stream, file, 1 << 20)
+            else:
+                places.append(url)
+        yield places
 
 
 def _shown(

@@ -268,7 +268,7 @@ def _preview_video(draft: _Draft, allowance: _Allowance, share: int) -> None:
 def _preview_image(draft: _Draft, allowance: _Allowance, share: int) -> None:
     width, height, format_, mode = image_facts(draft.data)
     draft.facts = f"{width:,} \N{MULTIPLICATION SIGN} {height:,} {format_}"
-    picture: Image.Image = ImageCodec("pilrgba" if _has_alpha(mode, draft.data) else "pil").decode(draft.data, "image")
+    picture = _picture(draft.data, width, height, alpha=_has_alpha(mode, draft.data))
     thumbnail = _data_url(*_encoded(picture, _THUMBNAIL))
     if not allowance.take(len(thumbnail)):
         draft.note = "the page has no room for its picture"
@@ -277,6 +277,14 @@ def _preview_image(draft: _Draft, allowance: _Allowance, share: int) -> None:
     draft.image = ShownImage(width, height, format_, mode, thumbnail, None, small)
     if max(width, height) > _THUMBNAIL:
         draft.picture = picture
+
+
+def _picture(data: bytes, width: int, height: int, *, alpha: bool) -> Image.Image:
+    """Return an image, no side of which is longer than any that will be shown."""
+    scale = _LARGE / max(width, height, _LARGE)
+    size = None if scale == 1 else (max(1, round(height * scale)), max(1, round(width * scale)))
+    picture: Image.Image = ImageCodec("pilrgba" if alpha else "pil", size=size).decode(data, "image")
+    return picture
 
 
 _PREVIEWS: Final[Mapping[Kind, Callable[[_Draft, _Allowance, int], None]]] = {
@@ -322,8 +330,8 @@ def _enlarge(draft: _Draft, picture: Image.Image, image: ShownImage, allowance: 
     large = _data_url(*_encoded(picture, _LARGE))
     if allowance.take(len(large)):
         draft.image = attrs.evolve(image, large=large)
-        if max(picture.size) > _LARGE:
-            draft.note = f"shown at {_LARGE / max(picture.size):.0%} of its size"
+        if (longer := max(image.width, image.height)) > _LARGE:
+            draft.note = f"shown at {_LARGE / longer:.0%} of its size"
     else:
         draft.note = "shown small: the page has no room for more"
     draft.picture = None

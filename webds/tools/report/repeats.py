@@ -79,7 +79,7 @@ class Repeats:
 
     def __init__(self, urls: Sequence[str]) -> None:
         self._urls = urls
-        self._fields: list[str] = []
+        self._fields: dict[str, int] = {}
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.executescript(_SETUP)
 
@@ -95,7 +95,7 @@ class Repeats:
 
     def add(self, scan: ShardScan) -> None:
         """Take the keys and contents of a shard."""
-        numbers = [self._field(name) for name in scan.names]
+        numbers = [self._fields.setdefault(name, len(self._fields)) for name in scan.names]
         digests = (bytes(scan.digests[at : at + DIGEST]) for at in range(0, len(scan.digests), DIGEST))
         owners = map(numbers.__getitem__, scan.owners)
         with self._transaction():
@@ -110,11 +110,6 @@ class Repeats:
         yield
         self._database.execute("COMMIT")
 
-    def _field(self, name: str) -> int:
-        if name not in self._fields:
-            self._fields.append(name)
-        return self._fields.index(name)
-
     def apart(self) -> Iterator[tuple[int, str, int]]:
         """Yield shard, key and how often, of keys that come back in one shard."""
         for shard, key, count in self._database.execute(_APART):
@@ -127,9 +122,9 @@ class Repeats:
 
     def contents(self) -> Repeated:
         """Return which contents of a field are there more than once."""
-        return self._repeated(
-            self._database.execute(_CONTENTS), _PLACES_OF_CONTENTS, lambda field: name_text(self._fields[field])
-        )
+        names = list(self._fields)
+        rows = self._database.execute(_CONTENTS)
+        return self._repeated(rows, _PLACES_OF_CONTENTS, lambda field: name_text(names[field]))
 
     def _repeated(
         self, rows: Iterator[tuple[Any, int, bytes, int]], query: str, named: Callable[[Any], str | None]

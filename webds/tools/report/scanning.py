@@ -245,7 +245,10 @@ class _Scanner:
             return
         kind = kind_of(field)
         content = self._contents[field] = _Content(size)
-        if 0 < size <= MOST_READ and (self._task.content or kind is Kind.CLASS):
+        if not size:
+            if kind not in (Kind.CLASS, Kind.TEXT):
+                _look(content, kind, field, b"", hashed=False)
+        elif size <= MOST_READ and (self._task.content or kind is Kind.CLASS):
             _look(content, kind, field, data(), hashed=self._task.content and kind is not Kind.CLASS)
 
     def _finish(self) -> None:
