@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -44,6 +45,12 @@ def shown(report: Report, field: str, sample: int = 0) -> ShownField:
 def one(tmp_path: Path, **options: Any) -> Report:
     """Return the report of the shard x.tar."""
     return gather(str(tmp_path / "x.tar"), ReportOptions(**options))
+
+
+def side_of(url: str) -> int:
+    """Return the width of the picture in a ``data:`` URL."""
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
+        return image.width
 
 
 def png(mode: str, size: tuple[int, int]) -> bytes:
@@ -314,6 +321,21 @@ def test_each_sample_takes_no_more_of_the_page_than_its_part(tmp_path: Path) -> 
         played = [field.media for sample in report.shown for field in sample.fields if field.name == "wav"]
         assert all(played) == (room == 4_000_000)
     assert sum(sample.hidden for sample in one(tmp_path, samples=4, max_bytes=60_000).shown) > 0
+
+
+def test_pictures_get_smaller_where_there_is_less_room(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).save(stream, "PNG")
+    write_shard(tmp_path / "x.tar", [{"__key__": "k", "png": stream.getvalue()}])
+    sides: list[int] = []
+    for room in (9000, 20_000, 100_000, 4_000_000):
+        found = shown(one(tmp_path, samples=1, max_bytes=room), "png").image
+        assert found is not None
+        sides.append(side_of(found.thumbnail))
+        assert (found.large is not None) == (room == 4_000_000)
+    assert sides == [72, 144, 288, 288]
+    assert side_of(found.large or "") == 700
 
 
 def test_a_page_about_far_too_much_is_no_larger_than_it_may_be(tmp_path: Path) -> None:

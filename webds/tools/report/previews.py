@@ -35,7 +35,7 @@ SAMPLE_COST: Final = 2000
 FIELD_COST: Final = 1600
 """Bytes that a field takes at most, besides its text, pictures and sounds."""
 
-_THUMBNAIL: Final = 288
+_THUMBNAILS: Final = (288, 144, 72)
 _LARGE: Final = 1280
 _SMALL: Final = 96
 _LONGEST_TEXT: Final = 20_000
@@ -269,14 +269,14 @@ def _preview_image(draft: _Draft, allowance: _Allowance, share: int) -> None:
     width, height, format_, mode = image_facts(draft.data)
     draft.facts = f"{width:,} \N{MULTIPLICATION SIGN} {height:,} {format_}"
     picture = _picture(draft.data, width, height, alpha=_has_alpha(mode, draft.data))
-    thumbnail = _data_url(*_encoded(picture, _THUMBNAIL))
-    if not allowance.take(len(thumbnail)):
-        draft.note = "the page has no room for its picture"
-        return
-    small = max(width, height) <= _SMALL
-    draft.image = ShownImage(width, height, format_, mode, thumbnail, None, small)
-    if max(width, height) > _THUMBNAIL:
-        draft.picture = picture
+    for side in _THUMBNAILS:
+        thumbnail = _data_url(*_encoded(picture, side))
+        if allowance.take(len(thumbnail)):
+            small = max(width, height) <= _SMALL
+            draft.image = ShownImage(width, height, format_, mode, thumbnail, None, small)
+            draft.picture = picture if max(width, height) > side else None
+            return
+    draft.note = "the page has no room for its picture"
 
 
 def _picture(data: bytes, width: int, height: int, *, alpha: bool) -> Image.Image:
