@@ -28,6 +28,7 @@ from webds.tools.engine import ProcessEngine
 from webds.tools.report import Report, ReportOptions, gather, render
 from webds.tools.report.facts import Finding, FindingKind, ShownField
 from webds.tools.report.kinds import Kind
+from webds.tools.report.summing import common_name
 
 
 def finding(report: Report, kind: FindingKind) -> Finding:
@@ -378,8 +379,21 @@ def test_secrets_in_urls_do_not_show(tmp_path: Path) -> None:
             return FileOpener().open(path)
 
     report = gather(["memory://user:secret@host/x.tar?sig=secret"], opener=Anything())
-    assert report.samples == 1
+    assert (report.samples, report.title) == (1, "x.tar")
     assert "secret" not in render(report)
+
+
+@pytest.mark.parametrize(
+    ("urls", "name"),
+    [
+        (["data/train-000.tar", "data/train-001.tar"], "train"),
+        (["s3://bucket/set/0.tar", "s3://bucket/set/1.tar"], "set"),
+        (["-"], "standard input"),
+        (["a.tar", "b.tar"], "2 shards"),
+    ],
+)
+def test_a_report_is_called_what_its_shards_have_in_common(urls: list[str], name: str) -> None:
+    assert common_name(urls) == name
 
 
 def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:

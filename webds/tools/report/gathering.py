@@ -111,7 +111,7 @@ def gather(
         counts = [shard.samples for shard in total.shards]
         chosen = choose(counts, options.samples, options.choice, options.seed)
         shown = list(_shown(places, opens, options, chosen, engine, progress))
-        title = options.title if options.title is not None else common_name(listed)
+        title = options.title or common_name(listed)
         return total.report(
             repeats,
             shown,

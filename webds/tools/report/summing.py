@@ -40,7 +40,7 @@ _MOST_EXAMPLES: Final = 12
 
 def common_name(urls: Sequence[str]) -> str:
     """Return what the names of shards begin with, as a title."""
-    shown = [redact(url) for url in urls]
+    shown = [redact(url.partition("?")[0] if "://" in url else url) for url in urls]
     if len(shown) == 1:
         return "standard input" if shown[0] == "-" else os.path.basename(shown[0].rstrip("/")) or shown[0]
     common = os.path.commonprefix(shown)  # noqa: RUF071  # what names begin with
