@@ -275,7 +275,7 @@ def test_previews_show_what_there_is(tmp_path: Path) -> None:
         "txt": "line\nsecond\u202e",
         "json": '{"big": 123456789012345678901234567890, "list": [1.5, null, true, "\u2028"]}',
         "npy": array.getvalue(),
-        "pickle": b"cos\nsystem\n(S'touch /tmp/x'\ntR.",
+        "pickle": b"cos\nsystem\n(S'exit 1'\ntR.",
         "what": b"\x00\x01abc",
         "cls": "7\n",
         "wav": tone(1),
