@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-LAZY = {"torch", "PIL", "av", "fsspec", "msgpack", "pytest", "soundfile", "urllib3", "zmq", "zstandard"}
+LAZY = {"torch", "PIL", "av", "fsspec", "jinja2", "msgpack", "pytest", "soundfile", "urllib3", "zmq", "zstandard"}
 TORCH_LAYERS = {"testing", "frontdoors", "replaying", "builder", "loader", "mapstyle", "dataset", "resuming"}
 LOADED = f"import sys; print(*({LAZY} & sys.modules.keys()))"
 EVERY_LOWER_MODULE = f"""

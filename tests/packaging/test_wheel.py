@@ -27,9 +27,10 @@ def names(wheel: zipfile.Path) -> set[str]:
     return {name for name in wheel.root.namelist() if not name.endswith("/")}
 
 
-def test_it_holds_every_module_of_the_package_and_its_types(wheel: zipfile.Path) -> None:
+def test_it_holds_every_module_of_the_package_its_types_and_the_parts_of_pages(wheel: zipfile.Path) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "webds").rglob("*.py")}
-    assert modules | {"webds/py.typed"} == {name for name in names(wheel) if name.startswith("webds/")}
+    assets = {f"webds/tools/report/assets/page.{suffix}" for suffix in ("html", "css", "js")}
+    assert modules | assets | {"webds/py.typed"} == {name for name in names(wheel) if name.startswith("webds/")}
     assert "webds/testing/__init__.py" in names(wheel)
 
 

@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "reshard": ("webds.cli.reshard", "Cut, join, shuffle, sort, select, recompress shards."),
     "cp": ("webds.cli.cp", "Copy shards between any two places, verified."),
     "map": ("webds.cli.map", "Call a Python function for every sample."),
+    "report": ("webds.cli.report", "Make a page about shards to look at."),
 }
 
 DEBUG: Final = "webds.debug"

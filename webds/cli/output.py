@@ -5,29 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import click
 from rich.cells import cell_len
 from rich.console import Console
 
 from webds.cli.errors import one_line
+from webds.tools.texts import size_text
 
 __all__ = ["console", "counted", "note", "print_json", "print_table", "shown", "size_text"]
-
-_UNITS: Final = ("kB", "MB", "GB", "TB", "PB", "EB")
-
-
-def size_text(size: float) -> str:
-    """Return a number of bytes for the eye: ``1.23 MB``, of 1000 bytes a kB."""
-    if abs(size) < 1000:
-        return f"{size:.0f} B"
-    unit = ""
-    for unit in _UNITS:  # noqa: B007  # the last one is wanted
-        size /= 1000
-        if abs(size) < 999.5:
-            break
-    return f"{size:.{2 if abs(size) < 9.995 else 1 if abs(size) < 99.95 else 0}f} {unit}"
 
 
 def counted(number: int, thing: str) -> str:
