@@ -137,9 +137,9 @@ def test_shards_of_gnu_tar(tmp_path: Path, options: tuple[str, ...]) -> None:
 
 
 def test_shards_of_webdataset(tmp_path: Path) -> None:
-    import webdataset  # type: ignore[import-untyped]
+    from webdataset.writer import TarWriter  # type: ignore[import-untyped]
 
-    with webdataset.TarWriter(str(tmp_path / "w.tar")) as writer:
+    with TarWriter(str(tmp_path / "w.tar")) as writer:
         for number in range(100):
             writer.write({"__key__": f"s{number:03d}", "cls": number, "txt": "x" * number})
     outcome = here("ls", tmp_path / "w.tar")

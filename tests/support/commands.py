@@ -92,7 +92,8 @@ def in_terminal(*arguments: str | Path, both: bool = False, **options: Any) -> t
         options["stdout"] = its
     with start(*arguments, stderr=its, env=environment, **options) as process:
         os.close(its)
-        reader = threading.Thread(target=_read_terminal, args=(main, parts := []))
+        parts: list[bytes] = []
+        reader = threading.Thread(target=_read_terminal, args=(main, parts))
         reader.start()
         out = b"" if both else process.stdout.read()
         process.wait(120)
