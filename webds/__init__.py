@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from webds.abc import (
         Splitter as Splitter,
     )
-    from webds.builder import (
-        DatasetBuilder as DatasetBuilder,
-    )
     from webds.checks import (
         check as check,
     )
@@ -110,14 +107,50 @@ if TYPE_CHECKING:
     from webds.codecs.tables import (
         default_handlers as default_handlers,
     )
-    from webds.dataset import (
+    from webds.datasets.builder import (
+        DatasetBuilder as DatasetBuilder,
+    )
+    from webds.datasets.dataset import (
         BaseDataset as BaseDataset,
     )
-    from webds.dataset import (
+    from webds.datasets.dataset import (
         Dataset as Dataset,
     )
-    from webds.displacement import (
-        Displacement as Displacement,
+    from webds.datasets.frontdoors import (
+        WebDataset as WebDataset,
+    )
+    from webds.datasets.frontdoors import (
+        tariterator as tariterator,
+    )
+    from webds.datasets.indexing import (
+        build_index as build_index,
+    )
+    from webds.datasets.loader import (
+        Loader as Loader,
+    )
+    from webds.datasets.mapstyle import (
+        IndexedDataset as IndexedDataset,
+    )
+    from webds.datasets.mixing import (
+        concat as concat,
+    )
+    from webds.datasets.mixing import (
+        mix as mix,
+    )
+    from webds.datasets.mixing import (
+        round_robin as round_robin,
+    )
+    from webds.datasets.replaying import (
+        Replay as Replay,
+    )
+    from webds.datasets.replaying import (
+        replay as replay,
+    )
+    from webds.datasets.stats import (
+        StageTime as StageTime,
+    )
+    from webds.datasets.stats import (
+        Stats as Stats,
     )
     from webds.errors import (
         BatchError as BatchError,
@@ -176,36 +209,6 @@ if TYPE_CHECKING:
     from webds.errors import (
         WriteError as WriteError,
     )
-    from webds.frontdoors import (
-        WebDataset as WebDataset,
-    )
-    from webds.frontdoors import (
-        tariterator as tariterator,
-    )
-    from webds.indexing import (
-        build_index as build_index,
-    )
-    from webds.ledger import (
-        Loss as Loss,
-    )
-    from webds.ledger import (
-        Retry as Retry,
-    )
-    from webds.loader import (
-        Loader as Loader,
-    )
-    from webds.mapstyle import (
-        IndexedDataset as IndexedDataset,
-    )
-    from webds.mixing import (
-        concat as concat,
-    )
-    from webds.mixing import (
-        mix as mix,
-    )
-    from webds.mixing import (
-        round_robin as round_robin,
-    )
     from webds.openers import (
         CachingOpener as CachingOpener,
     )
@@ -242,7 +245,10 @@ if TYPE_CHECKING:
     from webds.openers import (
         scheme_to_command as scheme_to_command,
     )
-    from webds.planning import (
+    from webds.order.displacement import (
+        Displacement as Displacement,
+    )
+    from webds.plans.planning import (
         EpochPlan as EpochPlan,
     )
     from webds.policy import (
@@ -263,11 +269,11 @@ if TYPE_CHECKING:
     from webds.policy import (
         warn_and_stop as warn_and_stop,
     )
-    from webds.replaying import (
-        Replay as Replay,
+    from webds.policy.ledger import (
+        Loss as Loss,
     )
-    from webds.replaying import (
-        replay as replay,
+    from webds.policy.ledger import (
+        Retry as Retry,
     )
     from webds.sinks import (
         ShardWriter as ShardWriter,
@@ -307,12 +313,6 @@ if TYPE_CHECKING:
     )
     from webds.stages.into import (
         field as field,
-    )
-    from webds.stats import (
-        StageTime as StageTime,
-    )
-    from webds.stats import (
-        Stats as Stats,
     )
     from webds.tar import (
         base_plus_ext as base_plus_ext,
@@ -365,7 +365,7 @@ __version__ = "0.1.0"
 _MODULES: Final = ("checks", "tenbin")
 _WHERE: Final = {
     "webds.abc": "Codec Decoder Encoder IndexedSource Opener Sink Source Splitter",
-    "webds.builder": "DatasetBuilder",
+    "webds.datasets.builder": "DatasetBuilder",
     "webds.checks": "check checkcallable checkmember checknotnone checkrange checktype",
     "webds.codecs": (
         "AudioDecoder GzipCodec ImageCodec IntCodec JsonCodec MsgpackCodec NpyCodec NpzCodec PickleCodec "
@@ -374,32 +374,32 @@ _WHERE: Final = {
     "webds.codecs.image": "imagehandler",
     "webds.codecs.image_spec": "IMAGE_SPECS ImageSpec",
     "webds.codecs.tables": "default_handlers",
-    "webds.dataset": "BaseDataset Dataset",
-    "webds.displacement": "Displacement",
+    "webds.datasets.dataset": "BaseDataset Dataset",
+    "webds.order.displacement": "Displacement",
     "webds.errors": (
         "BatchError DecodeError EmptyDatasetError EncodeError ErrorBudgetError FieldError LengthError "
         "MissingExtraError OpenError SampleError SplitError StaleIndexError StateError TarFormatError "
         "UntrustedDataError UrlError WebdsError WorkerError WriteError"
     ),
-    "webds.frontdoors": "WebDataset tariterator",
-    "webds.indexing": "build_index",
-    "webds.ledger": "Loss Retry",
-    "webds.loader": "Loader",
-    "webds.mapstyle": "IndexedDataset",
-    "webds.mixing": "concat mix round_robin",
+    "webds.datasets.frontdoors": "WebDataset tariterator",
+    "webds.datasets.indexing": "build_index",
+    "webds.policy.ledger": "Loss Retry",
+    "webds.datasets.loader": "Loader",
+    "webds.datasets.mapstyle": "IndexedDataset",
+    "webds.datasets.mixing": "concat mix round_robin",
     "webds.openers": (
         "CachingOpener CommandOpener FileOpener FsspecOpener HttpOpener ObjectStoreOpener PipeOpener SchemeOpener "
         "StdioOpener gopen reader scheme_to_command"
     ),
-    "webds.planning": "EpochPlan",
+    "webds.plans.planning": "EpochPlan",
     "webds.policy": "Policy ignore_and_continue ignore_and_stop reraise_exception warn_and_continue warn_and_stop",
-    "webds.replaying": "Replay replay",
+    "webds.datasets.replaying": "Replay replay",
     "webds.sinks": "ShardWriter TarWriter",
     "webds.sources": "IndexedTarSource MemorySource SampleInfo TarSource",
     "webds.splitters": "NoSplit SplitByNode SplitByNodeAndWorker SplitByWorker SplitExplicit",
     "webds.stages.collate": "collate",
     "webds.stages.into": "field",
-    "webds.stats": "StageTime Stats",
+    "webds.datasets.stats": "StageTime Stats",
     "webds.tar": "base_plus_ext",
     "webds.tenbin": (
         "decode_buffer encode_buffer load read save sctp_recv sctp_send write zrecv_multipart zrecv_single "

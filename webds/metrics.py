@@ -14,8 +14,8 @@ from typing import BinaryIO, Final, cast, final
 
 from typing_extensions import TypeVar, override
 
-from webds.passing import PassingReader
 from webds.shared import SharedFile
+from webds.streams.passing import PassingReader
 
 __all__ = ["CONSUMER", "FIRST_STAGE", "IO", "SOURCE", "Meter", "Metrics"]
 

@@ -13,7 +13,7 @@ from in_workers import key_of
 from shards import sample_of, write_shard
 
 import webds
-from webds.dealing import Remainder
+from webds.order.dealing import Remainder
 
 SIZES = (9, 9, 5, 4, 9, 8, 10)  # 54 samples: 27 of each node are those of three shards and those of four
 

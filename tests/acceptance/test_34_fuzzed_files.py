@@ -26,8 +26,8 @@ import numpy as np
 
 from webds.errors import WebdsError
 from webds.index import parse_table, scan
-from webds.ledger import Ledger, Loss, Retry, read_ledger
-from webds.manifest import read_list, read_manifest
+from webds.policy.ledger import Ledger, Loss, Retry, read_ledger
+from webds.index.manifest import read_list, read_manifest
 from webds.tar import read_files, read_samples
 from webds.tar.members import read_members
 import webds

@@ -15,7 +15,7 @@ import pytest
 from shards import numbered_shards
 
 import webds
-from webds.older import Selection
+from webds.datasets.older import Selection
 
 TESTS = Path(__file__).parents[1]
 

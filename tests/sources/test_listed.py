@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from webds.errors import UrlError
-from webds.manifest import ListedShard
+from webds.index.manifest import ListedShard
 from webds.openers import default_opener
 from webds.sources.tar import TarSource
 

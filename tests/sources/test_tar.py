@@ -12,9 +12,9 @@ import pytest
 from shards import numbered_shards, tar_bytes, write_members, write_shard
 from typing_extensions import override
 
-from webds.byshard import RecoveringSource
 from webds.errors import OpenError, SampleError, TarFormatError, UrlError
 from webds.openers.schemes import as_opener, default_opener
+from webds.plans.byshard import RecoveringSource
 from webds.sources.tar import MemberSource, TarSource
 from webds.tar import ReadStats
 from webds.testing import SourceSuite

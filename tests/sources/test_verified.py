@@ -224,7 +224,7 @@ def test_every_byte_is_hashed_once_in_each_reading(
         def hexdigest(self) -> str:
             return self._hash.hexdigest()
 
-    with mock.patch("webds.verify.hashlib.new", Counting):
+    with mock.patch("webds.streams.verify.hashlib.new", Counting):
         for _ in range(3):
             assert len(list(dataset)) == 4
             assert sum(hashed) == 2 * len(data), "by each of the two hashes of its manifest"

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from typing_extensions import override
 
 import webds
-from webds.dataset import resolve_decoders
-from webds.order import Turn
+from webds.datasets.dataset import resolve_decoders
+from webds.order.draws import Turn
+from webds.order.progress import Progress
+from webds.plans.resuming import Beginning, Mark, parse_state, state_of
 from webds.policy import Guard, Ledger
-from webds.progress import Progress
-from webds.resuming import Beginning, Mark, parse_state, state_of
 from webds.stages.base import Run
 from webds.typing import Place
 

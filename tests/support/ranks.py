@@ -22,7 +22,7 @@ _PATIENCE: Final = 60
 """Seconds for a whole training; a rank that waits for others that are done would take for ever."""
 
 
-_IMPORTED: Final = ["pytest", "torch.distributed", "torch._dynamo", "webds.loader"]
+_IMPORTED: Final = ["pytest", "torch.distributed", "torch._dynamo", "webds.datasets.loader"]
 """What each rank would import for itself, which takes longer than the training."""
 
 

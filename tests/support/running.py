@@ -9,8 +9,8 @@ import attrs
 from typing_extensions import override
 
 from webds.abc import Decoder, Splitter
-from webds.order import EpochClock, Turn
-from webds.plan import Plan
+from webds.order.draws import EpochClock, Turn
+from webds.plans.plan import Plan
 from webds.policy import Guard, Ledger, Loss, Policy, PolicyLike
 from webds.sources.memory import MemorySource
 from webds.stages.base import Run, Stage

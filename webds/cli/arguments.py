@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias, final
 import click
 from typing_extensions import TypeVar
 
-from webds.manifest import read_list
+from webds.index.manifest import read_list
 from webds.urls import scheme_of
 
 __all__ = [

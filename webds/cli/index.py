@@ -11,7 +11,7 @@ import click
 from webds.cli import arguments
 from webds.cli.output import counted, note, print_json, shown
 from webds.cli.progress import progress
-from webds.indexing import IndexWork, index_shard
+from webds.datasets.indexing import IndexWork, index_shard
 from webds.tools.reading import engine_for
 
 __all__ = ["command"]

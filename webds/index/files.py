@@ -11,7 +11,7 @@ from collections.abc import Collection, Generator, Mapping
 from typing import Any, Final
 
 from webds.errors import OpenError
-from webds.manifest import KIND, parse_manifest
+from webds.index.manifest import KIND, parse_manifest
 
 __all__ = ["index_path", "manifest_lock", "merge_manifest", "remove_temporaries", "replace_file"]
 

@@ -18,10 +18,10 @@ from typing_extensions import override
 
 from webds.abc import Opener
 from webds.errors import OpenError
-from webds.interrupting import Interruption
 from webds.openers.filling import joined
 from webds.openers.pieces import PieceFeed, PieceReader, sizes
-from webds.passing import interrupt, piecewise
+from webds.streams.interrupting import Interruption
+from webds.streams.passing import interrupt, piecewise
 
 __all__ = ["Prefetch", "ReadAhead"]
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from webds.interrupting import ended_by
+from webds.streams.interrupting import ended_by
 
 if TYPE_CHECKING:  # imported where it is used: most programs read local files
     from urllib3 import HTTPConnectionPool, PoolManager

@@ -13,10 +13,10 @@ from typing import BinaryIO, Final, final
 from typing_extensions import override
 
 from webds.errors import OpenError
-from webds.interrupting import Interruption
 from webds.openers.cachefiles import Part
 from webds.openers.pieces import PieceFeed, sizes
-from webds.passing import interrupt, piecewise
+from webds.streams.interrupting import Interruption
+from webds.streams.passing import interrupt, piecewise
 
 __all__ = ["Direct", "Filling", "Waiting", "joined"]
 

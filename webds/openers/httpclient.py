@@ -15,12 +15,12 @@ import attrs
 from typing_extensions import override
 
 from webds.errors import OpenError
-from webds.interrupting import is_interrupted
 from webds.openers.connections import endable
 from webds.openers.httpauth import basic_credentials
 from webds.openers.retry import TransientError
 from webds.openers.streams import attempt, open_error
 from webds.redaction import redact
+from webds.streams.interrupting import is_interrupted
 
 if TYPE_CHECKING:  # imported where it is used: most programs read local files
     from urllib3 import BaseHTTPResponse, PoolManager

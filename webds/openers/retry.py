@@ -16,10 +16,10 @@ import attrs
 from typing_extensions import TypeVar
 
 from webds.errors import OpenError
-from webds.interrupting import ended_by, is_interrupted
-from webds.ledger import Retry
-from webds.observing import observer
+from webds.policy.ledger import Retry
 from webds.redaction import redact
+from webds.streams.interrupting import ended_by, is_interrupted
+from webds.streams.observing import observer
 
 __all__ = ["Attempts", "Patience", "Retry", "TransientError", "seconds_to_wait"]
 
@@ -75,8 +75,8 @@ class Attempts:
     """The attempts at one URL.
 
     Failures count in a row: those before the last MiB that arrived are forgotten, so that a large shard survives
-    more of them than a small one. Each pause is told to the `webds.observing.observer` of the context in which this is
-    made.
+    more of them than a small one. Each pause is told to the `webds.streams.observing.observer` of the context in which
+    this is made.
 
     Args:
         patience: how many there are, and how long the pauses.

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from webds.errors import OpenError
 from webds.index import TableBuilder, index_path, manifest_lock, merge_manifest, remove_temporaries, replace_file, scan
-from webds.manifest import parse_manifest
+from webds.index.manifest import parse_manifest
 from webds.sinks.pattern import ShardPattern
 from webds.tar.naming import base_plus_ext
 from webds.typing import Buffer

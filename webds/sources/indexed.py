@@ -16,7 +16,7 @@ from typing_extensions import override
 from webds.abc import IndexedSource
 from webds.errors import StaleIndexError, WebdsError
 from webds.index import MemberTable
-from webds.manifest import ListedShard
+from webds.index.manifest import ListedShard
 from webds.sources.ranges import Ranges, bounded, open_ranges
 from webds.sources.tables import Tables, open_whole, stale
 from webds.sources.tar import TarSource
@@ -128,7 +128,7 @@ class IndexedTarSource(IndexedSource[Sample]):
         return self.tar.shards()
 
     def listing(self) -> Sequence[ListedShard]:
-        """Return what is known of each of `shards`, in their order; see `webds.planning.ListingSource`."""
+        """Return what is known of each of `shards`, in their order; see `webds.plans.planning.ListingSource`."""
         return self.tar.listing()
 
     @override
@@ -211,7 +211,7 @@ class IndexedTarSource(IndexedSource[Sample]):
         on_error: Callable[[Exception], bool] | None = None,
         stats: ReadStats | None = None,
     ) -> Iterator[Sample]:
-        """Read like `read`; see `webds.byshard.RecoveringSource`."""
+        """Read like `read`; see `webds.plans.byshard.RecoveringSource`."""
         if self.predicates:
             return self.read_at(shard, range(start, max(start, len(self._chosen[shard]))), fields)
         return self._stream(shard, fields, start, on_error, stats or ReadStats())

@@ -14,8 +14,8 @@ from webds.abc import Opener
 from webds.errors import OpenError, StaleIndexError
 from webds.index import MemberTable, RangeStream, index_path, parse_table, scan
 from webds.index.build import ScannedShard
+from webds.index.manifest import ListedShard
 from webds.index.table import MAX_TABLE, count_in
-from webds.manifest import ListedShard
 from webds.sources.tar import TarSource
 from webds.tar import base_plus_ext
 from webds.typing import Readable

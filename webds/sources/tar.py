@@ -14,13 +14,13 @@ from typing_extensions import override
 
 from webds.abc import Opener, Source
 from webds.errors import UrlError, annotate
-from webds.manifest import ListedShard
-from webds.observing import observed_open
+from webds.index.manifest import ListedShard
 from webds.redaction import redact
 from webds.sources.urls import listed_shards
+from webds.streams.observing import observed_open
+from webds.streams.verify import Verify, VerifyingReader
 from webds.tar import Duplicates, MissingEnd, ReadStats, base_plus_ext, read_files, read_samples
 from webds.typing import KeyFunction, Sample, T_co
-from webds.verify import Verify, VerifyingReader
 
 __all__ = ["Ahead", "MemberSource", "TarShards", "TarSource", "Urls"]
 
@@ -102,7 +102,7 @@ class TarShards(Source[T_co]):
         return self._known.get(shard) or ListedShard(shard)
 
     def listing(self) -> Sequence[ListedShard]:
-        """Return what is known of each of `shards`, in their order; see `webds.planning.ListingSource`."""
+        """Return what is known of each of `shards`, in their order; see `webds.plans.planning.ListingSource`."""
         return [self.listed(shard) for shard in self.shards()]
 
     def with_shards(self, urls: Sequence[str], opener: Opener | None = None) -> Self:
@@ -134,7 +134,7 @@ class TarShards(Source[T_co]):
 
     @contextlib.contextmanager
     def reading(self, shards: Sequence[str]) -> Generator[Self]:
-        """Return the source of ``shards``, which will be read in this order; see `webds.byshard.ForeseeingSource`."""
+        """Return the source of ``shards``, to be read in this order; see `webds.plans.byshard.ForeseeingSource`."""
         if self.ahead is None:
             yield self
             return
@@ -182,7 +182,7 @@ class TarShards(Source[T_co]):
         return listed
 
     def describe(self) -> Sequence[tuple[str, str]]:
-        """Return what `webds.plan.Plan.explain` is to say of it: what is verified."""
+        """Return what `webds.plans.plan.Plan.explain` is to say of it: what is verified."""
         if self.verify == "hash":
             return [("verify", "size and hash of every shard; all bytes are read for it, also of what is passed over")]
         sized = sum(shard.size is not None for shard in self._listed)
@@ -281,7 +281,7 @@ class TarSource(TarShards[Sample]):
         on_error: Callable[[Exception], bool] | None = None,
         stats: ReadStats | None = None,
     ) -> Generator[Sample]:
-        """Read like `read`; see `webds.byshard.RecoveringSource`."""
+        """Read like `read`; see `webds.plans.byshard.RecoveringSource`."""
         with _closing(self.open(shard)) as stream:
             yield from read_samples(
                 stream,

@@ -12,7 +12,7 @@ import attrs
 
 from webds.abc import Opener
 from webds.errors import OpenError, UntrustedDataError, UrlError
-from webds.manifest import ListedShard, parse_manifest, read_list
+from webds.index.manifest import ListedShard, parse_manifest, read_list
 from webds.redaction import redact
 from webds.urls import expand_braces, has_glob, local_glob, local_path, path_url, scheme_of
 

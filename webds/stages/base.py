@@ -16,10 +16,10 @@ from typing_extensions import override
 from webds.abc import Decoder
 from webds.errors import EmptyDatasetError
 from webds.metrics import Meter
-from webds.observing import Observer
-from webds.order import EpochClock, Turn
+from webds.order.draws import EpochClock, Turn
+from webds.order.progress import Held, Progress
 from webds.policy import Guard, Policy
-from webds.progress import Held, Progress
+from webds.streams.observing import Observer
 from webds.typing import UNREAD, Origin, Place
 
 __all__ = [

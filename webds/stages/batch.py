@@ -9,9 +9,9 @@ from typing import Any, ClassVar, final
 import attrs
 from typing_extensions import override
 
-from webds.origins import PartOrigin
+from webds.order.origins import PartOrigin
+from webds.order.progress import Held
 from webds.policy import Guard
-from webds.progress import Held
 from webds.stages.base import DROP, Item, Labels, Recall, Run, Stage, Upstream
 from webds.stages.collate import collate, collate_labelled, split_batch
 from webds.stages.functions import name_of

@@ -12,11 +12,11 @@ from typing_extensions import override
 
 from webds.abc import IndexedSource, Source
 from webds.errors import FieldError, SampleError, UrlError, annotate
-from webds.observing import observing
 from webds.redaction import redact
 from webds.stages.base import DROP, EachStage, Fields, Item, Labels, Resolver, Run, Stage, Upstream, fields_there
 from webds.stages.functions import name_of
 from webds.stages.shuffle import bytes_held
+from webds.streams.observing import observing
 from webds.typing import Origin, Sample
 
 __all__ = ["COLLISIONS", "MISSING", "Collision", "Join", "Joiner", "KeyedSource", "Missing"]

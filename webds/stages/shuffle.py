@@ -8,8 +8,8 @@ from typing import Any, ClassVar, final
 import attrs
 from typing_extensions import override
 
-from webds.displacement import late_one_in, of_buffer
-from webds.order import draws
+from webds.order.displacement import late_one_in, of_buffer
+from webds.order.draws import draws
 from webds.stages.base import Fields, Item, Labels, Run, Stage, Upstream
 
 __all__ = ["Shuffle", "bytes_held"]

@@ -10,8 +10,8 @@ from typing import Any
 
 import attrs
 
+from webds.order.progress import Changes, Progress
 from webds.policy import Guard
-from webds.progress import Changes, Progress
 from webds.stages.base import Item, Run, Upstream
 from webds.typing import Origin
 

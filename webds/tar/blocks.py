@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Final, final
 
-from webds.passing import piecewise
+from webds.streams.passing import piecewise
 from webds.typing import Anywhere, Readable
 
 __all__ = ["Blocks"]

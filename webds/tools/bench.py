@@ -8,10 +8,10 @@ from typing import Any, final
 
 import attrs
 
-from webds.builder import DatasetBuilder
-from webds.loader import Loader
+from webds.datasets.builder import DatasetBuilder
+from webds.datasets.loader import Loader
+from webds.datasets.stats import Stats
 from webds.sources.tar import Urls
-from webds.stats import Stats
 from webds.tar import MissingEnd
 from webds.tools.progress import NoProgress, Progress
 

@@ -15,20 +15,20 @@ from typing_extensions import override
 from webds.abc import Opener
 from webds.errors import OpenError, WriteError, annotate
 from webds.index import index_path
-from webds.manifest import KIND, ListedShard
+from webds.index.manifest import KIND, ListedShard
 from webds.openers.schemes import OpenerLike
 from webds.redaction import redact
 from webds.sinks.destination import destination
 from webds.sinks.sidecars import relative_url
 from webds.sinks.stores import opener_for, remove_stored, tells
 from webds.sources.tar import Urls
+from webds.streams.verify import VerifyingReader
 from webds.tools.engine import Engine, report
 from webds.tools.jobs import Job, running
 from webds.tools.outputs import Output, clear_abandoned
 from webds.tools.progress import NoProgress, Progress
 from webds.tools.reading import engine_for, identity, measured, source_of
 from webds.urls import local_path, scheme_of
-from webds.verify import VerifyingReader
 
 __all__ = ["Copied", "VerifyCopies", "copy"]
 

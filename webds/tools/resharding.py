@@ -17,7 +17,7 @@ from webds.errors import SampleError, annotate
 from webds.index import replace_file
 from webds.openers.schemes import OpenerLike
 from webds.openers.streams import open_error
-from webds.order import draws
+from webds.order.draws import draws
 from webds.redaction import redact
 from webds.sinks.pattern import ShardPattern
 from webds.sources.tar import TarSource, Urls

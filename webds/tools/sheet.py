@@ -14,7 +14,7 @@ import numpy as np
 from webds.codecs.image import ImageCodec
 from webds.codecs.tables import IMAGE_EXTENSIONS
 from webds.errors import DecodeError, FieldError, StaleIndexError
-from webds.order import draws
+from webds.order.draws import draws
 from webds.sources.indexed import IndexedTarSource
 from webds.sources.tar import TarSource
 from webds.typing import Sample

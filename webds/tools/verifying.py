@@ -13,16 +13,16 @@ from webds.abc import Decoder
 from webds.codecs.tables import default_decoders
 from webds.errors import MissingExtraError, OpenError, StaleIndexError, TarFormatError, UntrustedDataError, WebdsError
 from webds.index import TableBuilder
-from webds.manifest import ListedShard
+from webds.index.manifest import ListedShard
 from webds.sources.tables import Tables, open_whole
 from webds.sources.tar import TarSource
+from webds.streams.verify import VerifyingReader
 from webds.tar import by_extension
 from webds.tools.engine import Engine, report
 from webds.tools.progress import NoProgress, Progress
 from webds.tools.reading import engine_for, measured, total_size
 from webds.tools.walking import Check, Group, Walk
 from webds.typing import Readable
-from webds.verify import VerifyingReader
 
 __all__ = ["Problem", "ProblemKind", "Verified", "undecodable", "verify_shard", "verify_shards"]
 

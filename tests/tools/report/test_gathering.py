@@ -23,7 +23,7 @@ from typing_extensions import override
 from webds.abc import Opener
 from webds.errors import OpenError, UrlError
 from webds.openers import FileOpener
-from webds.passing import PassingReader
+from webds.streams.passing import PassingReader
 from webds.tools.engine import ProcessEngine
 from webds.tools.report import Report, ReportOptions, gather, render
 from webds.tools.report.facts import Finding, FindingKind, ShownField

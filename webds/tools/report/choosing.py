@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from webds.order import draws
+from webds.order.draws import draws
 
 __all__ = ["Choice", "choose"]
 

@@ -1,0 +1,1 @@
+"""The front: the builder, and the datasets and loaders that it builds."""
