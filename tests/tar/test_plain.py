@@ -298,6 +298,14 @@ def test_any_archive_is_read_the_same(
     assert_same(bytes(archive[:cut]), piece, fields=fields, start=start, duplicates=duplicates, keys=keys, **options)
 
 
+@pytest.mark.parametrize("name", ["ü/b.__url__", "b.x", "__b__.x", "b.", "b.X"])
+def test_an_odd_name_among_large_members_is_taken_by_itself(name: str) -> None:
+    members = [("a.x", b"1" * 600), (name, b"2"), (name, b"3"), ("c.x", b"4" * 600), ("d.x", b"5")]
+    archive = made([(name, data, b"0", 1) for name, data in members], tarfile.GNU_FORMAT)
+    for goes_on in ({}, {"on_error": lambda error: True}):
+        assert_same(archive, 1 << 20, **goes_on)
+
+
 def test_pax_headers_with_only_a_time_are_plain() -> None:
     archive = made(
         [(f"s{i}.{field}", b"x" * 9, b"0", 1.25) for i in range(5) for field in ("a", "b")], tarfile.PAX_FORMAT

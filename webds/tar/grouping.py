@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Final, Literal, TypeAlias, final
 
 import attrs
@@ -144,8 +144,8 @@ class Grouping:
             split = split_names(plain.names) if keys is base_plus_ext and len(plain.names) >= FEW else None
             if split is not None and self._are_new(split):
                 yield from self._together(members, plain, split)
-            else:
-                yield from self._in_turn(members, plain, keys)
+            elif not (yield from self._in_turn(members, plain, keys)):
+                return
             if not members.looks_far:  # then nothing else has been read ahead
                 return
 
@@ -205,10 +205,13 @@ class Grouping:
         if first < last:
             self._seen.add_all(split.keys[first:last], split.shapes[first:last])
 
-    def _in_turn(self, members: Members, plain: Plain, keys: KeyFunction) -> Iterator[Sample]:
+    def _in_turn(self, members: Members, plain: Plain, keys: KeyFunction) -> Generator[Sample, None, bool]:
         """Yield the samples of plain members, whatever they are called, up to the first one that is odd.
 
         Does for them, in one loop, what `run` does for one member at a time.
+
+        Returns:
+            Whether there was no odd one.
         """
         wanted, seen, known = self._wanted, self._seen, self._known
         follows_rule = keys is base_plus_ext
@@ -265,6 +268,7 @@ class Grouping:
             if key is not None:
                 self._current = _Part(key, sample, self._good, None)
         members.passed(plain.begins[used])
+        return used == len(plain.sizes)
 
     def _is_ordinary(self) -> bool:
         """Return whether everything at hand is good and to be delivered, so that many members can be taken at once."""
