@@ -6,15 +6,17 @@ import subprocess
 import sys
 
 LAZY = {"torch", "PIL", "av", "fsspec", "jinja2", "msgpack", "pytest", "soundfile", "urllib3", "zmq", "zstandard"}
-TORCH_LAYERS = {"testing", "frontdoors", "replaying", "builder", "loader", "mapstyle", "dataset", "resuming"}
+WITH_TORCH = (
+    "webds.testing", "webds.datasets", "webds.plans.resuming",
+    "webds.tools.bench", "webds.cli.bench", "webds.tools.planning", "webds.cli.plan",
+)  # fmt: skip
 LOADED = f"import sys; print(*({LAZY} & sys.modules.keys()))"
 EVERY_LOWER_MODULE = f"""
 import importlib, pathlib, webds
 folder = pathlib.Path(webds.__file__).parent
 names = [".".join(("webds", *path.relative_to(folder).with_suffix("").parts)) for path in folder.rglob("*.py")]
 for name in names:
-    parts = name.split(".")
-    if parts[1] not in {TORCH_LAYERS} and not parts[-1].startswith("__"):
+    if not name.startswith({WITH_TORCH}) and not name.endswith("__"):
         importlib.import_module(name)
 """
 

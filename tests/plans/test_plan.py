@@ -14,7 +14,7 @@ from typing_extensions import override
 from webds.abc import Source
 from webds.errors import EmptyDatasetError, LengthError, SampleError, TarFormatError
 from webds.openers.schemes import default_opener
-from webds.order.draws import EpochClock, Turn
+from webds.order.epochs import EpochClock, Turn
 from webds.plans.plan import Plan
 from webds.policy import Guard, Ledger, Policy
 from webds.sources.memory import MemorySource

@@ -25,7 +25,7 @@ from typing_extensions import override
 import webds
 from webds.abc import Decoder
 from webds.errors import DecodeError, EmptyDatasetError, place_of
-from webds.order.draws import EpochClock, Turn
+from webds.order.epochs import EpochClock, Turn
 from webds.policy import Guard, Ledger
 from webds.stages.base import Item, Run, Stage
 from webds.stages.fields import Decode

@@ -13,7 +13,7 @@ import torch.utils.data
 from typing_extensions import override
 
 import webds
-from webds.order.draws import EpochClock, Turn
+from webds.order.epochs import EpochClock, Turn
 
 __all__ = [
     "Number",

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 import webds
 from webds.datasets.dataset import resolve_decoders
-from webds.order.draws import Turn
+from webds.order.epochs import Turn
 from webds.order.progress import Progress
 from webds.plans.resuming import Beginning, Mark, parse_state, state_of
 from webds.policy import Guard, Ledger

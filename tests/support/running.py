@@ -9,7 +9,7 @@ import attrs
 from typing_extensions import override
 
 from webds.abc import Decoder, Splitter
-from webds.order.draws import EpochClock, Turn
+from webds.order.epochs import EpochClock, Turn
 from webds.plans.plan import Plan
 from webds.policy import Guard, Ledger, Loss, Policy, PolicyLike
 from webds.sources.memory import MemorySource

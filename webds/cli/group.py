@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "show": ("webds.cli.show", "Show samples as pictures, with their keys and labels."),
     "verify": ("webds.cli.verify", "Say what is wrong with shards; save what can be saved."),
     "index": ("webds.cli.index", "Write member tables and a manifest."),
+    "plan": ("webds.cli.plan", "Say what an epoch will be for so many ranks and workers."),
     "bench": ("webds.cli.bench", "Measure how fast a data set is read, stage by stage."),
     "pack": ("webds.cli.pack", "Write files, or rows of a table, as shards."),
     "unpack": ("webds.cli.unpack", "Write members as files."),

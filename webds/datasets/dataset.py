@@ -20,7 +20,7 @@ from webds.datasets.stats import Stats
 from webds.errors import LengthError
 from webds.metrics import Metrics
 from webds.openers.schemes import OpenerLike, reader
-from webds.order.draws import EpochClock
+from webds.order.epochs import EpochClock
 from webds.plans.plan import ComposedSource, Plan
 from webds.plans.resuming import Known, Mark, Whereabouts
 from webds.policy import Guard, Handler, Ledger, Policy, reraise_exception

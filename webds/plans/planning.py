@@ -99,23 +99,28 @@ class EpochPlan:
     @override
     def __str__(self) -> str:
         """Return it in lines, for people."""
-        workers = f"{self.workers} workers each" if self.workers else "no workers"
-        whole = f"{self.samples} in {self.shards} shards"
+        workers = f"{_counted(self.workers, 'worker')} each" if self.workers else "no workers"
+        whole = f"{self.samples} in {_counted(self.shards, 'shard')}"
         size = "values" if self.batch_size is None else f"batches of {self.batch_size}"
         processes = self.world_size * max(1, self.workers)
         held, cache = "not known", "not known"
         if self.bytes_per_node is not None and self.cache_per_node is not None:
             held, cache = _span(self.bytes_per_node, _bytes), _bytes(self.cache_per_node)
         rows = [
-            ("places", f"{self.world_size} ranks on {self.nodes} nodes, {workers}"),
+            ("places", f"{_counted(self.world_size, 'rank')} on {_counted(self.nodes, 'node')}, {workers}"),
             ("samples", whole if self.passes == 1 else f"{whole}, {self.passes} times"),
             ("per rank", f"{_span(self.batches, str)} {size}, of {_span(self.delivered, str)} samples"),
             ("remainder", f"{self.dropped} samples dropped, {self.padded} padded"),
             ("per node", f"{held} of shards; a cache of {cache} fetches none twice in a pass"),
-            ("open", f"{self.shards_open} shards at once in each of {processes} processes"),
+            ("open", f"{_counted(self.shards_open, 'shard')} at once in each of {_counted(processes, 'process')}"),
             ("shuffled", str(self.displacement)),
         ]
         return "\n".join(f"{name:<10} {text}" for name, text in rows)
+
+
+def _counted(number: int, thing: str) -> str:
+    """Return a number with its thing: ``1 rank``, ``2 processes``."""
+    return f"{number} {thing}{'' if number == 1 else 'es' if thing.endswith('s') else 's'}"
 
 
 def _span(values: tuple[int, ...], text: Callable[[int], str]) -> str:

@@ -16,7 +16,7 @@ import torch.utils.data
 
 from webds.abc import Splitter
 from webds.errors import StateError
-from webds.order.draws import EpochClock, Turn
+from webds.order.epochs import EpochClock, Turn
 from webds.order.progress import Changes, Progress
 from webds.plans.plan import ComposedSource, Plan, digest_of
 from webds.splitters import FunctionSplitter

@@ -16,7 +16,7 @@ from typing_extensions import override
 from webds.abc import Decoder
 from webds.errors import EmptyDatasetError
 from webds.metrics import Meter
-from webds.order.draws import EpochClock, Turn
+from webds.order.epochs import EpochClock, Turn
 from webds.order.progress import Held, Progress
 from webds.policy import Guard, Policy
 from webds.streams.observing import Observer
