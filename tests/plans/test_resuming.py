@@ -233,6 +233,38 @@ def test_the_same_shards_with_other_secrets_are_the_same() -> None:
     builders[1].build().load_state_dict(builders[0].build().state_dict())
 
 
+def _by_length(path: str) -> tuple[str | None, str | None]:
+    return path[:1], path[1:]
+
+
+def _is_first(info: webds.SampleInfo) -> bool:
+    return info.ordinal == 0
+
+
+def _is_last(info: webds.SampleInfo) -> bool:
+    return info.ordinal == 4
+
+
+def test_a_state_of_other_samples_of_the_same_shards_is_refused(tmp_path: Path) -> None:
+    urls = numbered_shards(tmp_path)
+    state = webds.DatasetBuilder(urls).build().state_dict()
+    assert not {"keys", "duplicates", "selected"} & state["plan"].keys()
+    for options, named in (({"keys": _by_length}, "keys was None, and is '_by_length'"),
+                           ({"duplicates": "last"}, "duplicates was None, and is 'last'")):  # fmt: skip
+        with pytest.raises(StateError, match=named):
+            webds.DatasetBuilder(urls, **options).build().load_state_dict(state)
+    indexed = webds.DatasetBuilder(urls).indexed()
+    state = indexed.select_samples(_is_first).build().state_dict()
+    with pytest.raises(StateError, match=r"selected was '4 .*, and is '4 "):
+        indexed.select_samples(_is_last).build().load_state_dict(state)
+    with pytest.raises(StateError, match=r"selected was '4 .*, and is None|samples was"):
+        indexed.build().load_state_dict(state)
+    by_shard = indexed.split(webds.SplitByNode())
+    state = by_shard.select_samples(_is_first).build().state_dict()
+    with pytest.raises(StateError, match=r"selected was '4 .*, and is None"):
+        by_shard.build().load_state_dict(state)
+
+
 def test_a_damaged_state_is_refused() -> None:
     dataset = _numbers([9]).shuffle(5).build()
     next(iter(dataset))

@@ -26,7 +26,7 @@ from webds.stages.flow import Repeat, Take
 from webds.stages.functions import name_of
 from webds.typing import Place
 
-__all__ = ["ComposedSource", "DescribedSource", "Plan", "digest_of"]
+__all__ = ["ComposedSource", "DescribedSource", "IdentifiedSource", "Plan", "digest_of"]
 
 _MAY_HIDE: Final = re.compile(r"[?@=\s]|:(?!//)")
 """Without any of these, a URL has no secret in it."""
@@ -43,6 +43,15 @@ class DescribedSource(Protocol):
 
     def describe(self) -> Sequence[tuple[str, str]]:
         """Return lines for `Plan.explain`: a word, and what there is to say."""
+        ...
+
+
+@runtime_checkable
+class IdentifiedSource(Protocol):
+    """A source of which more decides than its shards which samples it has."""
+
+    def identity(self) -> Mapping[str, object]:
+        """Return, for JSON, what has to be the same so that the samples are; without what is as it is by default."""
         ...
 
 

@@ -18,7 +18,7 @@ from webds.abc import Splitter
 from webds.errors import StateError
 from webds.order.epochs import EpochClock, Turn
 from webds.order.progress import Changes, Progress
-from webds.plans.plan import ComposedSource, Plan, digest_of
+from webds.plans.plan import ComposedSource, IdentifiedSource, Plan, digest_of
 from webds.splitters import FunctionSplitter
 from webds.stages.base import Run, Stage
 from webds.stages.batch import Batch
@@ -180,6 +180,8 @@ def fingerprint(plan: Plan) -> dict[str, Any]:
         "split": _of_splitter(plan.splitter) if plan.by_sample is None else "by sample",
         "stages": [_text(stage) for stage in plan.stages],
     }
+    if isinstance(plan.source, IdentifiedSource):
+        found |= plan.source.identity()
     if plan.by_sample is not None:
         counts = plan.by_sample.counts
         found["samples"] = f"{int(counts.sum())} {digest_of(counts.astype('<i8').tobytes())}"

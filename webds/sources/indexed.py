@@ -82,6 +82,15 @@ class IndexedTarSource(IndexedSource[Sample]):
             return np.array([len(self._chosen[shard]) for shard in self.tar.shards()], np.int64)
         return np.array([self._tables.count(shard) for shard in self.tar.shards()], np.int64)
 
+    def identity(self) -> Mapping[str, object]:
+        """Return what else decides on the samples; see `webds.plans.plan.IdentifiedSource`."""
+        if not self.predicates:
+            return self.tar.identity()
+        chosen = hashlib.blake2b(digest_size=4)
+        for shard in self.tar.shards():
+            chosen.update(self._chosen[shard].astype("<i8").tobytes())
+        return {**self.tar.identity(), "selected": f"{int(self._counts.sum())} {chosen.hexdigest()}"}
+
     @functools.cached_property
     def _places(self) -> dict[str, int]:
         """Shard → its place in the list; the first one for a shard that is listed twice."""

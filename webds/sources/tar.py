@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, BinaryIO, Literal, Self, TypeAlias, cast, final
 
@@ -17,6 +17,7 @@ from webds.errors import UrlError, annotate
 from webds.index.manifest import ListedShard
 from webds.redaction import redact
 from webds.sources.urls import listed_shards
+from webds.stages.functions import name_of
 from webds.streams.observing import observed_open
 from webds.streams.verify import Verify, VerifyingReader
 from webds.tar import Duplicates, MissingEnd, ReadStats, base_plus_ext, read_files, read_samples
@@ -271,6 +272,11 @@ class TarSource(TarShards[Sample]):
     @override
     def read(self, shard: str, fields: Collection[str] | None = None, start: int = 0) -> Iterator[Sample]:
         return self.read_on(shard, fields, start)
+
+    def identity(self) -> Mapping[str, object]:
+        """Return what else decides on the samples; see `webds.plans.plan.IdentifiedSource`."""
+        keys = {} if self.keys is base_plus_ext else {"keys": name_of(self.keys)}
+        return keys | ({} if self.duplicates == "error" else {"duplicates": self.duplicates})
 
     def read_on(
         self,
