@@ -118,7 +118,7 @@ BUILDER = {
     "map_style": {},
 }
 
-IN_MIXING = "test_mixing.py::"
+IN_MIXING = "datasets/test_mixing.py::"
 MIXING = {
     "mix": {
         "sources": IN_MIXING + "test_sources_are_builders_datasets_or_sources_by_name_or_in_a_list",
@@ -135,7 +135,7 @@ MIXING = {
     "concat": {"sources": IN_MIXING + "test_concat_goes_through_one_after_the_other"},
 }
 
-IN_INDEXING = "test_indexing.py::"
+IN_INDEXING = "datasets/test_indexing.py::"
 BUILD_INDEX = {
     "urls": IN_INDEXING + "test_it_writes_tables_beside_the_shards_and_a_manifest",
     "manifest": IN_INDEXING + "test_manifest_and_directory_say_where",
@@ -187,9 +187,9 @@ DATASET = {
     "to_tuple": {"fields": IN_METHODS + "TestToTuple::test_a_field_an_argument", "handler": HANDLED_MISSING},
     "state_dict": {},
     "load_state_dict": {
-        "state": "test_resuming.py::test_a_state_describes_the_last_started_iteration_and_epochs_go_on"
+        "state": "plans/test_resuming.py::test_a_state_describes_the_last_started_iteration_and_epochs_go_on"
     },
-    "set_epoch": {"epoch": "test_builder.py::test_epochs_of_one_dataset_differ_and_can_be_set"},
+    "set_epoch": {"epoch": "datasets/test_builder.py::test_epochs_of_one_dataset_differ_and_can_be_set"},
     "raw_iter": {},
     "shard_selection": {},
     "stats": {},
@@ -215,9 +215,9 @@ WEBDATASET = {
 }
 
 LOADER = {
-    "dataset": "test_loader.py::test_a_loader_of_a_dataset",
-    "num_workers": "test_loader.py::test_every_value_comes_once_with_any_number_of_workers",
-    "options": "test_loader.py::test_other_options_are_the_dataloader_s",
+    "dataset": "datasets/test_loader.py::test_a_loader_of_a_dataset",
+    "num_workers": "datasets/test_loader.py::test_every_value_comes_once_with_any_number_of_workers",
+    "options": "datasets/test_loader.py::test_other_options_are_the_dataloader_s",
 }
 
 IN_ITERATOR = "older/test_tariterator.py::"
@@ -233,9 +233,9 @@ TARITERATOR = {
 
 
 REPLAY = {
-    "ledger": "test_replaying.py::test_each_comes_once_and_each_shard_is_read_once",
-    "dataset": "test_replaying.py::test_the_ledger_keeps_no_secret_and_the_dataset_has_it",
-    "opener": "test_replaying.py::test_each_comes_once_and_each_shard_is_read_once",
+    "ledger": "datasets/test_replaying.py::test_each_comes_once_and_each_shard_is_read_once",
+    "dataset": "datasets/test_replaying.py::test_the_ledger_keeps_no_secret_and_the_dataset_has_it",
+    "opener": "datasets/test_replaying.py::test_each_comes_once_and_each_shard_is_read_once",
 }
 
 
@@ -302,7 +302,7 @@ def test_37_every_test_of_the_table_is_there() -> None:
     flat += [*WEBDATASET.values(), *LOADER.values(), *TARITERATOR.values()]
     flat += [*REPLAY.values(), *BUILD_INDEX.values()]
     flat += [test for table in MIXING.values() for test in table.values()]
-    flat += [f"test_builder.py::{test}" for table in BUILDER.values() for test in table.values()]
+    flat += [f"datasets/test_builder.py::{test}" for table in BUILDER.values() for test in table.values()]
     files: dict[str, set[str]] = {}
     for test in flat:
         file, _, name = test.partition("::")

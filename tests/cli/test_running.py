@@ -110,12 +110,12 @@ def test_help_loads_neither_torch_nor_numpy() -> None:
 
 
 def test_a_terminal_sees_how_far_work_is_and_a_pipe_gets_data_alone(tmp_path: Path) -> None:
-    shards = numbered_shards(tmp_path, 3, 5)
-    outcome, seen = in_terminal("verify", *shards)
-    assert (outcome.status, outcome.out) == (0, run("verify", *shards).out)
+    shards = [Path(shard).name for shard in numbered_shards(tmp_path, 3, 5)]  # no line is wider than the terminal
+    outcome, seen = in_terminal("verify", *shards, cwd=tmp_path)
+    assert (outcome.status, outcome.out) == (0, run("verify", *shards, cwd=tmp_path).out)
     assert "verify" in seen
     assert seen.rstrip().endswith("3 shards, 15 samples; all good")
-    _, seen = in_terminal("verify", *shards, both=True)
+    _, seen = in_terminal("verify", *shards, both=True, cwd=tmp_path)
     lines = [line for line in seen.replace("\x1b[2K", "\n").splitlines() if line.startswith("ok  ")]
     assert lines == outcome.lines
 

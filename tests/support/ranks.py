@@ -18,7 +18,7 @@ import webds
 
 __all__ = ["Killed", "train", "train_until_killed"]
 
-_PATIENCE: Final = 60
+_PATIENCE: Final = 200
 """Seconds for a whole training; a rank that waits for others that are done would take for ever."""
 
 
