@@ -131,6 +131,7 @@ class _MemberRow:
         return self._known[1]
 
 
+@final
 class Reading:
     """How the samples of one member are read in one iteration, where they are dealt out one by one."""
 

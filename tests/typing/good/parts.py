@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, assert_type
 
@@ -39,6 +39,7 @@ def tars(opener: webds.Opener) -> None:
         assert_type(ahead, webds.TarSource)
     assert_type(source.listed("x-0.tar").size, int | None)
     assert_type(source.listing()[0].size, int | None)
+    assert_type(source.identity(), Mapping[str, object])
     assert_type(source.describe(), Sequence[tuple[str, str]])
     source.read_on("x-0.tar", on_error=webds.warn_and_continue)
 
