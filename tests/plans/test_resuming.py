@@ -249,10 +249,13 @@ def test_a_state_of_other_samples_of_the_same_shards_is_refused(tmp_path: Path) 
     urls = numbered_shards(tmp_path)
     state = webds.DatasetBuilder(urls).build().state_dict()
     assert not {"keys", "duplicates", "selected"} & state["plan"].keys()
-    for options, named in (({"keys": _by_length}, "keys was None, and is '_by_length'"),
-                           ({"duplicates": "last"}, "duplicates was None, and is 'last'")):  # fmt: skip
+    others = {
+        "keys was None, and is '_by_length'": webds.DatasetBuilder(urls, keys=_by_length),
+        "duplicates was None, and is 'last'": webds.DatasetBuilder(urls, duplicates="last"),
+    }
+    for named, other in others.items():
         with pytest.raises(StateError, match=named):
-            webds.DatasetBuilder(urls, **options).build().load_state_dict(state)
+            other.build().load_state_dict(state)
     indexed = webds.DatasetBuilder(urls).indexed()
     state = indexed.select_samples(_is_first).build().state_dict()
     with pytest.raises(StateError, match=r"selected was '4 .*, and is '4 "):

@@ -10,7 +10,7 @@ from webds.cli import arguments
 from webds.cli.errors import Status
 from webds.cli.output import note, shown, size_text
 from webds.cli.progress import progress
-from webds.cli.shards import SIZE
+from webds.cli.shards import size
 from webds.errors import WriteError
 from webds.tools.engine import engine_of
 from webds.tools.report import Report, ReportOptions, check_output, gather, render, write_report
@@ -55,7 +55,7 @@ Examples:
 @click.option("--headers-only", is_flag=True, help="Read headers and classes only.")
 @click.option(
     "--page-size",
-    type=SIZE,
+    type=size,
     default="32MB",
     show_default=True,
     metavar="SIZE",

@@ -9,7 +9,6 @@ import click
 from webds.cli import arguments
 from webds.cli.progress import progress
 from webds.cli.shards import (
-    SIZE,
     function,
     output_of,
     output_options,
@@ -17,6 +16,7 @@ from webds.cli.shards import (
     said,
     select_options,
     selection_of,
+    size,
     usage_errors,
 )
 from webds.tools.resharding import Arrangement, reshard
@@ -69,7 +69,7 @@ Examples:
 @click.option("--rename", metavar="TEMPLATE", help="New keys, of {key}, {shard} and {number}.")
 @select_options()
 @click.option(
-    "--memory", type=SIZE, default="256MiB", show_default=True, metavar="SIZE", help="Bytes of samples held in memory."
+    "--memory", type=size, default="256MiB", show_default=True, metavar="SIZE", help="Bytes of samples held in memory."
 )
 @click.option(
     "--scratch", type=click.Path(exists=True, file_okay=False), metavar="FOLDER", help="Where samples are put aside."

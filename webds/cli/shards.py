@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Final, final
+from typing import Any, Final
 
 import click
-from typing_extensions import TypeVar, override
+from typing_extensions import TypeVar
 
 from webds.cli import arguments
 from webds.cli.output import note, print_json
@@ -18,7 +18,6 @@ from webds.tools.outputs import Output, Written
 from webds.tools.reading import Passed, Selection, Wanted
 
 __all__ = [
-    "SIZE",
     "function",
     "output_of",
     "output_options",
@@ -28,6 +27,7 @@ __all__ = [
     "said",
     "select_options",
     "selection_of",
+    "size",
     "split_names",
     "usage_errors",
 ]
@@ -50,26 +50,21 @@ _OPTIONS: Final = {
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
-@final
-class _Size(click.ParamType):  # type: ignore[type-arg]  # not generic in older versions
-    """A number of bytes: ``1000``, ``500MB`` (of 1000), ``2GiB`` (of 1024)."""
+def size(value: str | float) -> float:
+    """Return a number of bytes, for an option's ``type``: ``1000``, ``500MB`` (of 1000), ``2GiB`` (of 1024).
 
-    name = "size"
-
-    @override
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, int | float):
-            return float(value)
-        match = _SIZE.fullmatch(str(value).strip())
-        if match is None or (match["binary"] and not match["unit"]):
-            self.fail(f"{value!r} is no number of bytes, such as 500MB or 2GiB", param, ctx)
-        size: float = float(match["number"]) * (1024 if match["binary"] else 1000) ** _POWERS[match["unit"].lower()]
-        if size < 1:
-            self.fail(f"{value!r}: expected 1 byte at least", param, ctx)
-        return size
-
-
-SIZE: Final = _Size()
+    Raises:
+        click.BadParameter: it is none.
+    """
+    if isinstance(value, int | float):
+        return float(value)
+    match = _SIZE.fullmatch(value.strip())
+    if match is None or (match["binary"] and not match["unit"]):
+        raise click.BadParameter(f"{value!r} is no number of bytes, such as 500MB or 2GiB")
+    found: float = float(match["number"]) * (1024 if match["binary"] else 1000) ** _POWERS[match["unit"].lower()]
+    if found < 1:
+        raise click.BadParameter(f"{value!r}: expected 1 byte at least")
+    return found
 
 
 def output_options(*, cut: bool = True) -> Callable[[CommandT], CommandT]:
@@ -109,7 +104,7 @@ def output_options(*, cut: bool = True) -> Callable[[CommandT], CommandT]:
             ),
             click.option(
                 "--maxsize",
-                type=SIZE,
+                type=size,
                 default="3GB",
                 show_default=True,
                 metavar="SIZE",

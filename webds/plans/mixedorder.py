@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from webds.order.dealing import Dealing
 from webds.order.turns import InRow, Interleaved, Row
 from webds.plans.bysample import BySample, OrderOfPass
 from webds.plans.members import Member, none_of, tagged
@@ -45,10 +46,12 @@ class MixedOrder:
         if self.total is None and None not in firsts:
             last = [self.row.position(i, first - 1) + 1 for i, first in enumerate(firsts) if first]
             self.seen = max(last, default=0)
-        self.wraps = in_row.wraps
-        self.place = place
+        self.wraps: bool = in_row.wraps
+        self.place: Place = place
         shards = [0, *itertools.accumulate(len(division.counts) for division in divisions)]
-        self.parts = list(zip(divisions, dealt, shards, strict=False))
+        self.parts: list[tuple[BySample, tuple[int | None, Dealing], int]] = list(
+            zip(divisions, dealt, shards, strict=False)
+        )
 
     def of_pass(self, key: tuple[int, ...]) -> OrderOfPass:
         """Return the order of one pass."""
