@@ -141,7 +141,7 @@ def test_ctrl_c_leaves_whole_shards_and_the_same_command_goes_on(tmp_path: Path,
     # As a terminal does, to all processes of the group.
     with start(*command, cwd=tmp_path, start_new_session=True) as process:
         work.until((tmp_path / "ready").exists)
-        work.until(lambda: any((tmp_path / "out" / ".x-%d.tar.scratch").glob("*.json")))
+        work.until(lambda: any((tmp_path / "out" / ".x-%d.tar.scratch").glob("shard-*.json")))
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, b"", b"webds: interrupted\n")

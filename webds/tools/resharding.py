@@ -233,11 +233,13 @@ class _Work:
             "shuffle" if self.arrangement == "shuffle" else "sort", total_size(self.source, self.sizes), "bytes"
         )
         runs: list[Run] = []
-        with contextlib.closing(engine.run(scatter, tasks, self.progress.advance)) as done:
-            for found, passed in done:
-                job.has_begun = True
-                runs += found
-                self.passed.add(passed)
+        try:
+            with contextlib.closing(engine.run(scatter, tasks, self.progress.advance)) as done:
+                for found, passed in done:
+                    runs += found
+                    self.passed.add(passed)
+        finally:  # what workers have noted counts, also where nobody has heard of it yet
+            job.has_begun = any(name.endswith(".json") for name in os.listdir(folder))
         self.progress.begin("write", sum(os.path.getsize(run.path) for run in runs), "bytes")
         records = merged(runs, folder, self.memory)
         if self.arrangement == "regroup":
