@@ -15,6 +15,7 @@ from webds.abc import Source
 from webds.errors import EmptyDatasetError, LengthError, SampleError, TarFormatError
 from webds.openers.schemes import default_opener
 from webds.order.epochs import EpochClock, Turn
+from webds.plans.explaining import explained
 from webds.plans.plan import Plan
 from webds.policy import Guard, Ledger, Policy
 from webds.sources.memory import MemorySource
@@ -250,7 +251,7 @@ def test_a_plan_pickles() -> None:
     plan = plan_of(range(3), Map(f=str), Shuffle(size=2, seed=1), Batch(n=2))
     copy: Plan = pickle.loads(pickle.dumps(plan))
     assert _run(copy) == _run(plan)
-    assert copy.explain() == plan.explain()
+    assert explained(copy) == explained(plan)
 
 
 def test_explain_says_what_is_read_by_whom_and_what_becomes_of_it() -> None:
@@ -262,7 +263,7 @@ def test_explain_says_what_is_read_by_whom_and_what_becomes_of_it() -> None:
         stages=(Select(fields=("cls",)), Batch(n=2)),
         policy=Policy.of("skip", 7),
     )
-    lines = plan.explain().splitlines()
+    lines = explained(plan).splitlines()
     assert [line.split(maxsplit=1)[0] for line in lines[:3]] == ["shards", "order", "read"]
     assert "12: s0 … s11" in lines[0]
     assert all(part in lines[1] for part in ("seed 3", "rank and worker", "SplitByNodeAndWorker"))
@@ -272,7 +273,7 @@ def test_explain_says_what_is_read_by_whom_and_what_becomes_of_it() -> None:
     assert "ignore_and_continue" in lines[5]
     assert lines[6].startswith("resume")
     assert "7" in lines[5]
-    plain = Plan(source=MemorySource([]), splitter=Everything()).explain()
+    plain = explained(Plan(source=MemorySource([]), splitter=Everything()))
     assert "as listed" in plain
     assert "nothing by Everything" in plain
     assert "all fields" in plain
@@ -280,7 +281,7 @@ def test_explain_says_what_is_read_by_whom_and_what_becomes_of_it() -> None:
 
 def test_explain_shows_no_secret() -> None:
     secrets = ["https://user:hunter2@host/a.tar", "https://host/b.tar?X-Signature=hunter2"]
-    text = Plan(source=MemorySource({url: [1] for url in secrets}), splitter=Everything()).explain()
+    text = explained(Plan(source=MemorySource({url: [1] for url in secrets}), splitter=Everything()))
     assert "hunter2" not in text
     assert "host/a.tar" in text
 

@@ -21,6 +21,7 @@ from webds.errors import LengthError
 from webds.metrics import Metrics
 from webds.openers.schemes import OpenerLike, reader
 from webds.order.epochs import EpochClock
+from webds.plans.explaining import explained
 from webds.plans.plan import ComposedSource, Plan
 from webds.plans.resuming import Known, Mark, Whereabouts
 from webds.policy import Guard, Handler, Ledger, Policy, reraise_exception
@@ -145,7 +146,7 @@ class BaseDataset(torch.utils.data.IterableDataset[ValueT_co], ABC, Generic[Valu
 
     def explain(self) -> str:
         """Return in words what an iteration reads, by whom, in which order, and with which decoders."""
-        return self._divided(self._bound, current_place(self._known_rank)).explain()
+        return explained(self._divided(self._bound, current_place(self._known_rank)))
 
     def stats(self) -> Stats:
         """Return what was lost and tried again so far, and where the time went, if the builder says `measure`.

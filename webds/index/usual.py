@@ -83,7 +83,7 @@ def _numbers(text: _Bytes, begins: _Ints, ends: _Ints) -> _Ints | None:
         digits[~is_there] = 0
         if (digits > 9).any():
             return None
-        found += digits * np.int64(10**place)
+        found += digits.astype(np.int64) * 10**place  # NumPy 1 would keep to eight bits
     return found
 
 

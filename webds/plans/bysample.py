@@ -260,7 +260,7 @@ class BySample:
         return -(-n // batch.n) if batch.partial else n // batch.n
 
     def describe(self, order: str) -> list[tuple[str, str]]:
-        """Return lines for `Plan.explain`.
+        """Return lines for `webds.plans.explaining.explained`.
 
         Args:
             order: the order of the shards, in words.

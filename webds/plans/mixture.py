@@ -19,7 +19,6 @@ from typing_extensions import override
 from webds.abc import IndexedSource, Source
 from webds.errors import LengthError
 from webds.order.turns import Concatenated, InRow, Interleaved
-from webds.plans.byshard import RecoveringSource
 from webds.plans.members import Member
 from webds.plans.mixedorder import MixedOrder, Reading
 from webds.plans.mixedstreams import Mixing
@@ -27,7 +26,6 @@ from webds.plans.picking import Part
 from webds.plans.plan import Plan
 from webds.splitters import BY_DEFAULT
 from webds.stages.base import Item, Labels, Run
-from webds.tar import ReadStats
 from webds.typing import Place
 
 __all__ = ["IndexedMixture", "Member", "Mixture", "mixture_of"]
@@ -88,21 +86,6 @@ class _Mixed(Source[Any], ABC):
     @override
     def read(self, shard: str, fields: Collection[str] | None = None, start: int = 0) -> Iterator[Any]:
         return self._source_of(shard).read(shard, fields, start)
-
-    def read_on(
-        self,
-        shard: str,
-        fields: Collection[str] | None = None,
-        start: int = 0,
-        *,
-        on_error: Callable[[Exception], bool] | None = None,
-        stats: ReadStats | None = None,
-    ) -> Iterator[Any]:
-        """Read like `read`; see `webds.plans.byshard.RecoveringSource`."""
-        source = self._source_of(shard)
-        if isinstance(source, RecoveringSource):
-            return source.read_on(shard, fields, start, on_error=on_error, stats=stats)
-        return source.read(shard, fields, start)
 
     def bound(self, plan: Plan) -> Source[Any]:
         """Return the source that is run, of plans that are bound, and have what ``plan`` says of all."""

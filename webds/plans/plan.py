@@ -6,7 +6,7 @@ import functools
 import hashlib
 import operator
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol, final, runtime_checkable
 
 import attrs
@@ -22,11 +22,10 @@ from webds.policy import Policy
 from webds.redaction import redact
 from webds.stages.base import EachStage, Fields, Item, Labels, Resolver, Run, Stage, Upstream, run_each
 from webds.stages.batch import Batch
-from webds.stages.flow import Repeat, Take
-from webds.stages.functions import name_of
+from webds.stages.flow import Repeat
 from webds.typing import Place
 
-__all__ = ["ComposedSource", "DescribedSource", "IdentifiedSource", "Plan", "digest_of"]
+__all__ = ["ComposedSource", "IdentifiedSource", "Plan", "digest_of"]
 
 _MAY_HIDE: Final = re.compile(r"[?@=\s]|:(?!//)")
 """Without any of these, a URL has no secret in it."""
@@ -35,15 +34,6 @@ _MAY_HIDE: Final = re.compile(r"[?@=\s]|:(?!//)")
 def digest_of(data: bytes) -> str:
     """Return a few characters that tell ``data`` from other data."""
     return hashlib.blake2b(data, digest_size=4).hexdigest()
-
-
-@runtime_checkable
-class DescribedSource(Protocol):
-    """A source that has more to say of what it does than its shards."""
-
-    def describe(self) -> Sequence[tuple[str, str]]:
-        """Return lines for `Plan.explain`: a word, and what there is to say."""
-        ...
 
 
 @runtime_checkable
@@ -379,78 +369,6 @@ class Plan:
                 )
             n = length
         return n
-
-    def explain(self) -> str:
-        """Return, line by line, what an iteration will do."""
-        shards = self.source.shards()
-        first, last = (redact(shards[0]), redact(shards[-1])) if shards else ("", "")
-        rows = [("shards", f"{len(shards)}: {first}" + (f" … {last}" if len(shards) > 1 else ""))]
-        order = "as listed" if self.shard_seed is None else f"permuted anew each epoch, by seed {self.shard_seed}"
-        if isinstance(self.source, ComposedSource):
-            rows.append(("mix", self.source.how))
-        if self.by_sample is not None:
-            rows += self.by_sample.describe(order)
-        elif isinstance(self.source, ComposedSource):
-            why = self.source.obstacle or "shards are divided by a splitter"
-            rows.append(("order", f"each worker mixes what it reads, so that it depends on their number: {why}"))
-        else:
-            axes = " and ".join(sorted(self.splitter.axes)) or "nothing"
-            rows.append(("order", f"{order}; split over {axes} by {name_of(self.splitter)}"))  # type: ignore[arg-type]
-        if self.fields is None:
-            rows.append(("read", "all fields"))
-        else:
-            named = ", ".join(sorted(name for name in self.fields if not name.startswith("__")))
-            rows.append(("read", f"{named or 'no field'}; other fields are passed over"))
-        rows += self.access.items()
-        if isinstance(self.source, DescribedSource):
-            rows += self.source.describe()
-        rows += [(stage.name, stage.describe()) for stage in self.stages]
-        if self.path is None or self.policy != Policy():  # else it is that of the mix
-            rows.append(("on error", name_of(self.policy.handler) + self.policy.limits()))
-        rows += self._describe_ends()
-        if self.path is None:
-            rows.append(("resume", self._describe_resuming()))
-        if self.measured:
-            rows.append(("measure", "values and seconds of each stage, each in a loop of its own"))
-        lines = [f"{name:<10} {text}" for name, text in rows]
-        for name, plan in self.source.plans.items() if isinstance(self.source, ComposedSource) else ():
-            lines += ["", f"of {name}:", *(f"  {line}" if line else line for line in plan.explain().split("\n"))]
-        return "\n".join(lines)
-
-    def _describe_ends(self) -> list[tuple[str, str]]:
-        """Say what may make the numbers of batches unequal that are to be equal."""
-        if self.by_sample is None or self.remainder == "uneven":
-            return []
-        reasons = [
-            f"{stage.name}({stage.describe()}) may make any number of values of those it gets"
-            for stage in self.stages
-            if not isinstance(stage, Batch | Repeat | Take) and stage.length(1) is None
-        ]
-        if not self.raises or any(stage.policy is not None and not stage.policy.raises for stage in self.stages):
-            reasons.append("an error that is let pass leaves a sample out")
-        if not reasons:
-            return []
-        return [("unequal", f"ranks may end with unequal numbers of batches all the same: {'; '.join(reasons)}")]
-
-    def _describe_resuming(self) -> str:
-        if self.is_elastic(2, 2):
-            return "at any number of ranks and workers, with the next sample"
-        how = "at as many ranks and workers"
-        if isinstance(self.source, ComposedSource) and self.replayed:
-            holds = self.stages[self.replayed - 1]
-            return (
-                f"{how}; what {holds.name}({holds.describe()}) holds back came out of a mix, so that the pass is read "
-                "from its beginning, and what was handed out is left out"
-            )
-        if self.replayed:
-            unknown = next(stage for stage in self.stages if not stage.recalls)
-            return (
-                f"{how}; what {unknown.name}({unknown.describe()}) holds back is not known, so that the pass is read "
-                "from its beginning, and what was handed out is left out"
-            )
-        if any(stage.holds for stage in self.stages):
-            return f"{how}, with the next sample; of those before, only what is held back is read again"
-        return f"{how}, with the next sample"
 
 
 def _counted(upstream: Upstream, run: Run) -> Iterator[Item]:

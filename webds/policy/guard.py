@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias, final
 
 import attrs
@@ -156,6 +156,14 @@ class _Where(NamedTuple):
     ordinal: int | None = None
     key: str | None = None
     source: str | None = None
+
+
+def _exceeded(spent: str, last: Loss) -> ErrorBudgetError:
+    """Return the error of a budget that is spent, at the place of the last loss."""
+    return ErrorBudgetError(
+        f"{spent} lets no more pass; the last one: {last.error}",
+        url=last.url, key=last.key, field=last.field, stage=last.stage, source=last.source,
+    )  # fmt: skip
 
 
 def _first(origin: Origin) -> _Where:
@@ -313,25 +321,22 @@ class Guard:
             go_on = self.policy.handler is warn_and_continue
         else:
             go_on = self.policy.handler(error)
-        where = (
-            [_Where(*one) for one in samples_of(origin)] if origin is not None else [_Where(url, after, key, source)]
-        )
+        where = [_Where(url, after, key, source)] if origin is None else [_Where(*one) for one in samples_of(origin)]
         action: Action = "stopped" if not go_on else "skipped" if after is None else "cut short"
         losses = self._losses(error, stage, field, where, action)
-        self.ledger.record(*losses)
-        iteration = self._iteration
-        iteration.errors += len(losses)
-        iteration.unread += origin is None
-        iteration.last = losses[0]
+        self._count(losses, unread=origin is None)
         if (spent := self._too_many() or self._too_large_a_part(_LEAST)) is not None:
-            message = f"{spent} lets no more pass; the last one: {losses[0].error}"
-            first = losses[0]
-            raise ErrorBudgetError(
-                message, url=url, key=key, field=first.field, stage=first.stage, source=first.source
-            ) from error
+            raise _exceeded(spent, attrs.evolve(losses[0], url=url, key=key)) from error
         if not go_on:
-            iteration.ends.append(stage)
+            self._iteration.ends.append(stage)
         return go_on
+
+    def _count(self, losses: Sequence[Loss], *, unread: bool) -> None:
+        """Write down what was let pass, and count it; ``unread``: it was no sample that was read."""
+        self.ledger.record(*losses)
+        self._iteration.errors += len(losses)
+        self._iteration.unread += unread
+        self._iteration.last = losses[0]
 
     def finish(self) -> None:
         """Judge the iteration as a whole, at its end.
@@ -341,10 +346,7 @@ class Guard:
         """
         last = self._iteration.last
         if last is not None and not self.stopped and (spent := self._too_large_a_part(0)) is not None:
-            message = f"{spent} lets no more pass; the last one: {last.error}"
-            raise ErrorBudgetError(
-                message, url=last.url, key=last.key, field=last.field, stage=last.stage, source=last.source
-            )
+            raise _exceeded(spent, last)
         for member in self._iteration.members.values():
             if member._iteration is not self._iteration:  # noqa: SLF001  # of its own class
                 member.finish()

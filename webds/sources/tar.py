@@ -183,7 +183,7 @@ class TarShards(Source[T_co]):
         return listed
 
     def describe(self) -> Sequence[tuple[str, str]]:
-        """Return what `webds.plans.plan.Plan.explain` is to say of it: what is verified."""
+        """Return what `webds.plans.explaining.explained` is to say of it: what is verified."""
         if self.verify == "hash":
             return [("verify", "size and hash of every shard; all bytes are read for it, also of what is passed over")]
         sized = sum(shard.size is not None for shard in self._listed)

@@ -239,7 +239,7 @@ class _Work:
                     runs += found
                     self.passed.add(passed)
         finally:  # what workers have noted counts, also where nobody has heard of it yet
-            job.has_begun = any(name.endswith(".json") for name in os.listdir(folder))
+            job.has_begun = any(os.path.exists(scatter.note_of(task)) for task in tasks)
         self.progress.begin("write", sum(os.path.getsize(run.path) for run in runs), "bytes")
         records = merged(runs, folder, self.memory)
         if self.arrangement == "regroup":
@@ -344,8 +344,12 @@ class _Scatter:
     folder: str
     memory: int
 
+    def note_of(self, task: _Task) -> str:
+        """Return the path of the note that a shard is done."""
+        return os.path.join(self.folder, f"shard-{task.number}.json")
+
     def __call__(self, task: _Task) -> tuple[list[Run], Passed]:
-        note = os.path.join(self.folder, f"shard-{task.number}.json")
+        note = self.note_of(task)
         with contextlib.suppress(FileNotFoundError):
             with open(note, encoding="utf-8") as file:
                 found = json.load(file)

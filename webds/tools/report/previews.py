@@ -15,7 +15,7 @@ from typing_extensions import override
 from webds.abc import Opener
 from webds.codecs.image import ImageCodec
 from webds.codecs.media_files import audio_kind, check_whole, video_kind
-from webds.errors import DecodeError, MissingExtraError
+from webds.errors import DecodeError, MissingExtraError, WebdsError
 from webds.redaction import redact
 from webds.tar import Members, MissingEnd
 from webds.tools.engine import report
@@ -85,7 +85,7 @@ def show_samples(task: ShowTask) -> list[ShownSample]:
         with opened(task.opener, task.url, whole=False) as stream:
             members = Members(stream, url=task.url, missing_end=task.missing_end)
             _collect(task, members, wanted, shown)
-    except Exception:  # noqa: S110  # the report says already that the shard is broken
+    except (WebdsError, OSError, ValueError):  # the report says already that the shard is broken
         pass
     report(len(task.ordinals))
     return shown
