@@ -139,4 +139,19 @@ def _rank(
                     checkpoint = {"steps": step + 1, "state": loader.state_dict()}
                     (folder / "new").write_text(json.dumps(checkpoint))
                     (folder / "new").replace(folder / "checkpoint")
-    torch.distributed.destroy_process_group()
+    _end(rank, folder, world_size)
+
+
+def _end(rank: int, folder: Path, world_size: int) -> None:
+    """End this process when all ranks are done, as none may go while another waits for what it has sent.
+
+    Nothing is torn down: the destructor of torch's gloo group waits for a thread, and keeps the interpreter's lock that
+    the thread, if it is about to let go of the last collective, waits for.
+    """
+    (folder / f"done-{rank}").touch()
+    deadline = time.monotonic() + _PATIENCE
+    while not all((folder / f"done-{other}").exists() for other in range(world_size)):
+        if time.monotonic() > deadline:
+            os._exit(1)
+        time.sleep(0.01)
+    os._exit(0)
