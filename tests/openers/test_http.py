@@ -610,7 +610,7 @@ class _Forwarding(socketserver.StreamRequestHandler):
         method, target, _ = lines[0].decode().split()
         proxy = cast("_Proxy", self.server)
         proxy.asked.append((method, target))
-        if len(proxy.asked) >= proxy.silent_from:
+        if target == proxy.silent_for:
             proxy.ended.wait(60)
             return
         given = [line for line in lines if line.lower().startswith(b"proxy-authorization:")]
@@ -649,7 +649,7 @@ class _Proxy(socketserver.ThreadingTCPServer):
         asked: method and target of every request.
         statuses: the answers to the next ones; 200 lets one through.
         wants: the credentials that it wants; None for none.
-        silent_from: the number of the request, from 1, from which on it does not answer until it has `ended`.
+        silent_for: the target for which it does not answer until it has `ended`; None for none.
     """
 
     daemon_threads = True
@@ -660,7 +660,7 @@ class _Proxy(socketserver.ThreadingTCPServer):
         self.asked: list[tuple[str, str]] = []
         self.statuses: list[int] = []
         self.wants: bytes | None = None
-        self.silent_from = 1 << 30
+        self.silent_for: str | None = None
         self.ended = threading.Event()
 
     def url(self, user: str = "") -> str:
@@ -790,13 +790,15 @@ def test_a_server_behind_a_proxy_is_verified_by_its_certificate(
 def test_closing_ends_waits_of_https_too(
     tls_web: WebServer, proxy: _Proxy, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
-    """The server does not answer the second request, or the proxy the second ``CONNECT``."""
+    """The server does not answer the request for the second shard, or the proxy its ``CONNECT``."""
     done = threading.Event()
     tls_web.routes |= {"/a.tar": tar_bytes([("0.x", b""), ("1.x", b"")]), "/b.tar": lambda exchange: done.wait(60)}
+    urls = [tls_url(tls_web, f"/{n}.tar") for n in "ab"]
     if who == "proxy":
         monkeypatch.setenv("https_proxy", proxy.url())
-        proxy.silent_from = 2
-    builder = webds.DatasetBuilder([tls_url(tls_web, f"/{n}.tar") for n in "ab"], opener=HttpOpener(timeout=3600))
+        proxy.silent_for = "localhost:1"  # both shards are asked for at once, in either order
+        urls[1] = f"https://{proxy.silent_for}/b.tar"
+    builder = webds.DatasetBuilder(urls, opener=HttpOpener(timeout=3600))
     before = threads_of_ours()
     samples = iter(builder.prefetch().build())
     next(samples)
