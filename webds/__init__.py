@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from webds import checks as checks
+    from webds import ray as ray
     from webds import tenbin as tenbin
     from webds.abc import (
         Codec as Codec,
@@ -362,7 +363,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES: Final = ("checks", "tenbin")
+_MODULES: Final = ("checks", "ray", "tenbin")
 _WHERE: Final = {
     "webds.abc": "Codec Decoder Encoder IndexedSource Opener Sink Source Splitter",
     "webds.datasets.builder": "DatasetBuilder",

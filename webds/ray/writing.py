@@ -1,0 +1,458 @@
+"""A dataset of Ray Data as shards: written by tasks under other names, and given their own by this process."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, final
+
+import attrs
+import pyarrow as pa
+import ray.data
+import ray.exceptions
+from ray.data.block import BlockAccessor
+from ray.data.datasource import Datasink
+from typing_extensions import override
+
+from webds.errors import WebdsError, WriteError
+from webds.index import index_path, merge_manifest
+from webds.openers.schemes import OpenerLike
+from webds.openers.streams import open_error
+from webds.sinks import ShardWriter, TarWriter
+from webds.sinks.compression import Compression, compression_of
+from webds.sinks.fields import EncoderSpec
+from webds.sinks.pattern import ShardPattern
+from webds.sinks.sidecars import relative_url
+from webds.tools.functions import identity_of
+from webds.tools.jobs import job_url, running
+from webds.tools.outputs import Output, Written, remove_shards
+from webds.typing import Sample
+from webds.urls import absolute_url, local_path
+
+__all__ = ["write_shards"]
+
+_MANIFEST: Final = "manifest.json"
+_UNBOUNDED: Final = float("inf")
+
+
+def write_shards(
+    dataset: ray.data.Dataset,
+    pattern: str | os.PathLike[str],
+    *,
+    maxcount: int | None = None,
+    maxsize: int | None = None,
+    compress: bool | Compression | None = None,
+    encoder: EncoderSpec = True,
+    keep_meta: bool = False,
+    index: bool = False,
+    manifest: str | None = None,
+    md5: bool = False,
+    mtime: int = 0,
+    overwrite: bool = False,
+    opener: OpenerLike | None = None,
+    **options: Any,
+) -> Written:
+    """Write a dataset of Ray Data as shards, and wait until all are there.
+
+    A row is a sample: the column ``__key__`` is its key, the others are its fields, encoded by their names as
+    `webds.ShardWriter` does; bytes are written as they are. Nulls are fields that the sample does not have, and other
+    columns of the form ``__name__`` are left out. The shards have the rows in the order of the dataset (its
+    ``preserve_order`` is set meanwhile), and equal rows, blocks and arguments make equal bytes.
+
+    In a local folder, which has to be the same on all hosts, shards are numbered from 0 without gaps. Each task writes
+    into a hidden folder beside them; when all are done, this process gives the shards their names, then writes the
+    manifest. So an attempt that was killed, or made twice, leaves nothing behind. If the work fails or is broken off,
+    what tasks had finished stays in the hidden folder (``.PATTERN.staged``), and when it is repeated, tasks that are
+    given the same rows find their shards there. They compare all rows; Ray computes them again.
+
+    In a store, where nothing can be renamed, each task writes one shard under its final name, which shows when it is
+    whole; a task that is given no rows leaves its number out. Work that was broken off is done again.
+
+    Args:
+        dataset: the samples.
+        pattern: name or URL of the shards, with one place for the number.
+        maxcount: samples in a shard, at most. So many rows are brought together for a task; what it is given more is
+            cut into shards of like size. In a store, what is brought together is not cut.
+        maxsize: payload bytes after which a shard is finished; so many are brought together for a task, unless
+            ``maxcount`` says how many rows (and if Ray can do it, which it could not at first). Without both, each
+            block of the dataset becomes a shard.
+        compress: as for `webds.TarWriter`; None goes by the suffix of the name.
+        encoder: how values become bytes, as for `webds.TarWriter`; it is pickled.
+        keep_meta: whether fields whose names begin with ``_`` are written.
+        index: whether a member table (``.idx``) is written beside each shard. Local shards only, as for the next two.
+        manifest: name of a manifest (``.json``) that lists the shards, in their folder unless it has one itself; None
+            for none. It implies ``index``.
+        md5: whether it has the MD5 of each shard.
+        mtime: time of modification of all members, whole seconds since 1970.
+        overwrite: whether shards that are there are replaced, when all new ones are done; those with higher numbers
+            are removed then.
+        opener: opens what is no local file; None for the default.
+        **options: what else `ray.data.Dataset.write_datasink` takes, such as ``concurrency``.
+
+    Returns:
+        How many shards and samples there are, and how many of the shards were found from before.
+
+    Raises:
+        WriteError: shards exist; a sample cannot be written; somebody else is at work there.
+        OpenError: a shard or a folder cannot be written.
+        EncodeError: a value cannot be encoded.
+        ValueError: arguments that do not go together.
+        Exception: what another step of the dataset raised, as Ray raises it.
+    """
+    if (maxcount is not None and maxcount < 1) or (maxsize is not None and maxsize < 1):
+        raise ValueError(f"maxcount={maxcount!r}, maxsize={maxsize!r}: expected 1 of each at least")
+    output = Output(
+        target=absolute_url(os.fspath(pattern)),
+        maxcount=maxcount or _UNBOUNDED,
+        maxsize=maxsize or _UNBOUNDED,
+        compress=compress,
+        index=index or manifest is not None,
+        manifest=manifest,
+        md5=md5,
+        mtime=mtime,
+        overwrite=overwrite,
+        opener=opener,
+    )
+    names = ShardPattern(output.target, opener)
+    parameters = {**output.parameters(), "encoder": _identity(encoder), "keep_meta": keep_meta}
+    with running(
+        output.target, "ray", parameters, opener=output.opens, existing=output.existing, overwrite=overwrite
+    ) as job:
+        if not names.is_local:
+            sink: _Sink = _StoreSink(output, encoder, keep_meta=keep_meta)
+            return _stored(_run(dataset, sink, options), output)
+        staging = _staging(output.target)
+        with _tidying(staging):
+            sink = _StagingSink(output, encoder, keep_meta=keep_meta, staging=staging, work=_hash(parameters))
+            parts = _run(dataset, sink, options)
+            return _commit(parts, output, names, replaces=overwrite or job.resumed)
+
+
+def _identity(encoder: EncoderSpec) -> Any:
+    if isinstance(encoder, Mapping):
+        return {name: identity_of(one) if callable(one) else repr(one) for name, one in encoder.items()}
+    return identity_of(encoder) if callable(encoder) else encoder
+
+
+def _hash(parameters: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parameters, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _staging(target: str) -> str:
+    """Return the folder in which shards are until they get their names."""
+    path = local_path(job_url(target))
+    assert path is not None
+    return os.path.splitext(path)[0] + ".staged"
+
+
+@contextlib.contextmanager
+def _tidying(staging: str) -> Generator[None]:
+    """Make the folder, without what was not finished in it; remove it, unless there is something to go on from."""
+    try:
+        os.makedirs(staging, exist_ok=True)
+    except OSError as error:
+        raise open_error("cannot put shards aside", staging, error) from None
+    for abandoned in glob.iglob(os.path.join(glob.escape(staging), ".*.part")):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.rmdir(staging)  # if nothing is in it
+        raise
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _run(dataset: ray.data.Dataset, sink: _Sink, options: Mapping[str, Any]) -> list[_Part]:
+    """Let tasks write the dataset, and return what they wrote, in the order of the rows."""
+    execution = dataset.context.execution_options
+    before = execution.preserve_order
+    execution.preserve_order = True
+    try:
+        dataset.write_datasink(sink, **options)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, WebdsError):
+            raise error.cause from error
+        raise
+    finally:
+        execution.preserve_order = before
+    return sorted((part for part in sink.parts if part is not None), key=lambda part: part.task)
+
+
+@final
+@attrs.frozen
+class _Part:
+    """What a task wrote.
+
+    Attributes:
+        task: its number, in the order of the rows.
+        place: the folder with its shards; in a store, its shard.
+        count: number of samples.
+        kept: whether it was there from before.
+    """
+
+    task: int
+    place: str
+    count: int
+    kept: bool = False
+
+
+class _Sink(Datasink[Any]):  # type: ignore[misc]  # Ray ships no types
+    """What Ray calls with the blocks of each task.
+
+    Attributes:
+        parts: what tasks wrote, when all are done; None for a task without rows.
+    """
+
+    def __init__(self, output: Output, encoder: EncoderSpec, *, keep_meta: bool) -> None:
+        self._output = output
+        self._encoder = encoder
+        self._keep_meta = keep_meta
+        self.parts: list[_Part | None] = []
+
+    def get_name(self) -> str:
+        """Return what Ray calls the tasks."""
+        return "Shards"
+
+    @property
+    def min_rows_per_write(self) -> int | None:
+        """How many rows are brought together for a task."""
+        count = self._output.maxcount
+        return None if count == _UNBOUNDED else int(count)
+
+    @property
+    def min_bytes_per_write(self) -> int | None:
+        """How many bytes are brought together for a task; Ray takes one of the two."""
+        size = self._output.maxsize
+        return None if size == _UNBOUNDED or self.min_rows_per_write is not None else int(size)
+
+    def write(self, blocks: Iterable[Any], ctx: Any) -> _Part | None:
+        """Write the blocks of one task, in a process of Ray's.
+
+        Ray holds the blocks of a task until it is done; here they are gone through twice.
+        """
+        tables = [BlockAccessor.for_block(block).to_arrow() for block in blocks]
+        count = sum(table.num_rows for table in tables)
+        return self._write(tables, count, int(ctx.task_idx)) if count else None
+
+    def _write(self, tables: Sequence[pa.Table], count: int, task: int) -> _Part:
+        raise NotImplementedError
+
+    def on_write_complete(self, write_result: Any) -> None:
+        """Take note of what the tasks wrote."""
+        self.parts = list(write_result.write_returns)
+
+
+@final
+class _StagingSink(_Sink):
+    """Writes local shards into a folder for each task, called by its number and by what it was given."""
+
+    def __init__(self, output: Output, encoder: EncoderSpec, *, keep_meta: bool, staging: str, work: str) -> None:
+        super().__init__(output, encoder, keep_meta=keep_meta)
+        self._staging = staging
+        self._work = work
+
+    @override
+    def _write(self, tables: Sequence[pa.Table], count: int, task: int) -> _Part:
+        folder = os.path.join(self._staging, f"{task:06d}-{_digest(self._work, tables)}")
+        if _is_whole(folder):
+            return _Part(task, folder, count, kept=True)
+        temporary = os.path.join(self._staging, f".{task:06d}-{secrets.token_hex(8)}.part")
+        try:
+            os.mkdir(temporary)
+        except OSError as error:
+            raise open_error("cannot write", temporary, error) from None
+        try:
+            self._fill(temporary, tables, count)
+            shutil.rmtree(folder, ignore_errors=True)  # what is not whole
+            try:
+                os.rename(temporary, folder)
+            except OSError:
+                if not _is_whole(folder):  # by another attempt, which was given the same
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return _Part(task, folder, count)
+
+    def _fill(self, folder: str, tables: Sequence[pa.Table], count: int) -> None:
+        output = self._output
+        each = output.maxcount if output.maxcount == _UNBOUNDED else -(-count // -(-count // int(output.maxcount)))
+        pattern = os.path.join(folder.replace("%", "%%"), "%06d.tar")
+        with ShardWriter(
+            pattern,
+            each,
+            output.maxsize,
+            compress=compression_of(output.compress, output.target) or False,
+            encoder=self._encoder,
+            keep_meta=self._keep_meta,
+            manifest=_MANIFEST,
+            md5=output.md5,
+            mtime=output.mtime,
+        ) as sink:
+            for sample in _samples(tables):
+                sink.write(sample)
+
+
+@final
+class _StoreSink(_Sink):
+    """Writes one shard for each task, under a name that goes by the task's number."""
+
+    @override
+    def _write(self, tables: Sequence[pa.Table], count: int, task: int) -> _Part:
+        output = self._output
+        name = ShardPattern(output.target, output.opener).name(task)
+        with TarWriter(
+            name,
+            compress=output.compress,
+            encoder=self._encoder,
+            keep_meta=self._keep_meta,
+            mtime=output.mtime,
+            overwrite=True,
+            opener=output.opener,
+        ) as sink:
+            for sample in _samples(tables):
+                sink.write(sample)
+        return _Part(task, name, count)
+
+
+def _samples(tables: Iterable[pa.Table]) -> Iterator[Sample]:
+    """Yield the rows of blocks as samples."""
+    for table in tables:
+        for row in BlockAccessor.for_block(table).iter_rows(public_row_format=True):
+            yield {name: value for name, value in row.items() if value is not None}
+
+
+@final
+class _Hashing:
+    """A file whose content is hashed, and not kept."""
+
+    closed = False
+
+    def __init__(self, *parts: str) -> None:
+        self.hash = hashlib.blake2b("\0".join(parts).encode(), digest_size=16)
+        self._size = 0
+
+    def write(self, data: Any) -> int:
+        self.hash.update(data)
+        self._size += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._size
+
+    def flush(self) -> None:
+        """Do nothing: nothing is held back."""
+
+    def close(self) -> None:
+        """Do nothing: the hash is still to be asked for."""
+
+
+def _digest(work: str, tables: Iterable[pa.Table]) -> str:
+    """Return what tells the work, and the rows it is given, from others."""
+    file = _Hashing(work)
+    for table in tables:
+        with pa.ipc.new_stream(pa.PythonFile(file, "w"), table.schema) as stream:
+            stream.write_table(table)
+    return file.hash.hexdigest()
+
+
+def _listed(folder: str) -> list[dict[str, Any]]:
+    """Return what is known of the shards in the folder of a task, in their order."""
+    with open(os.path.join(folder, _MANIFEST), encoding="utf-8") as file:
+        shards: list[dict[str, Any]] = json.load(file)["shardlist"]
+    return shards
+
+
+def _is_whole(folder: str) -> bool:
+    """Return whether all shards of a task are there, and none has got its name on a file system without links."""
+    try:
+        return all(os.path.getsize(os.path.join(folder, one["url"])) == one["filesize"] for one in _listed(folder))
+    except FileNotFoundError:
+        return False
+
+
+def _commit(parts: Sequence[_Part], output: Output, names: ShardPattern, *, replaces: bool) -> Written:
+    """Give the shards of all tasks their names, in the order of the rows, and write the manifest.
+
+    What is there already of an earlier attempt is replaced by the same, so that this can be broken off anywhere.
+    """
+    written = Written()
+    entries: list[dict[str, Any]] = []
+    path = output.manifest_for(names.name(0))
+    for part in parts:
+        for entry in _listed_or_say(part.place):
+            name = names.name(written.shards)
+            staged = os.path.join(part.place, entry["url"])
+            _publish(staged, local_path(name) or name, index=output.index, replaces=replaces)
+            if path is not None:
+                entries.append({**entry, "url": relative_url(name, path)})
+            written.shards += 1
+            written.kept += part.kept
+        written.samples += part.count
+    remove_shards([name for number, name in names.existing().items() if number >= written.shards], output)
+    if path is not None:
+        merge_manifest(path, entries)
+    return written
+
+
+def _listed_or_say(folder: str) -> list[dict[str, Any]]:
+    try:
+        return _listed(folder)
+    except FileNotFoundError as error:
+        raise WriteError(
+            "a task has written shards here, and they are not to be seen from this host: the folder has to be one that "
+            "all hosts share", url=folder, stage="write",
+        ) from error  # fmt: skip
+
+
+def _publish(staged: str, path: str, *, index: bool, replaces: bool) -> None:
+    """Give a shard its name, and then its member table."""
+    if replaces:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(index_path(path))
+    _name(staged, path, replaces=replaces)
+    if index and os.path.exists(index_path(staged)):  # one that is compressed has none
+        _name(index_path(staged), index_path(path), replaces=True)
+
+
+def _name(staged: str, path: str, *, replaces: bool) -> None:
+    """Give a file its name; it keeps the one it has, so that this can be done again, where the file system has links."""
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.part")
+    try:
+        if not replaces and os.path.lexists(path):
+            raise FileExistsError(path)
+        try:
+            os.link(staged, temporary)
+        except OSError:
+            os.replace(staged, path)
+            return
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+            raise
+    except FileExistsError as error:
+        raise WriteError(
+            f"{path!r} came into being while shards were written here; overwrite=True would replace it",
+            url=path, stage="write",
+        ) from error  # fmt: skip
+    except OSError as error:
+        raise open_error("cannot write", path, error) from None
+
+
+def _stored(parts: Sequence[_Part], output: Output) -> Written:
+    """Remove shards that are not of this work, and count those that are."""
+    names = {part.place for part in parts}
+    remove_shards(_without(output.existing(), names), output)
+    return Written(len(parts), sum(part.count for part in parts))
+
+
+def _without(names: Iterable[str], others: Collection[str]) -> list[str]:
+    return [name for name in names if name not in others]
