@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from typing import Any, Final, final
@@ -49,9 +50,9 @@ def read_shards(
     """Return the samples of shards as a dataset of Ray Data, one row a sample.
 
     Nothing is read before the dataset is used. Each shard is read by a task of its own. If Ray wants more tasks than
-    there are shards, those with an index are cut into ranges of samples: where a manifest says where the index is, or it
-    is beside the shard (``x.idx``), or `DatasetBuilder.indexed` was called. Tasks stream their part, and hand it on in
-    blocks of the size that Ray aims at (``DataContext.target_max_block_size``).
+    there are shards, those with an index are cut into ranges of samples: if it is beside each shard (``x.idx``), or a
+    manifest says how many samples there are, or `DatasetBuilder.indexed` was called. Tasks stream their part, and hand
+    it on in blocks of the size that Ray aims at (``DataContext.target_max_block_size``).
 
     The columns are ``__key__`` and ``__url__`` (text), and the fields: bytes as binary, text as text, numbers as int64,
     float64 or bool, arrays and tensors as tensors, lists and dicts as lists and structs. A field that a sample does not
@@ -96,9 +97,7 @@ def read_shards(
 def _checked(plan: Plan) -> Plan:
     """Return the plan as each task has it; raise if it does not go by single samples."""
     if isinstance(plan.source, ComposedSource):
-        raise TypeError(
-            "read_shards reads one list of shards, and this builder mixes several: read each, and join them"
-        )
+        raise TypeError("read_shards reads one list of shards, and this builder mixes several: read each by itself")
     for stage in plan.stages:
         if not isinstance(stage, EachStage):
             raise TypeError(
@@ -217,7 +216,7 @@ class ShardDatasource(Datasource):  # type: ignore[misc]  # Ray ships no types
         if count is None or count < 2 or not self._is_reachable(shard):
             return [(0, None)]
         cuts = [count * i // pieces for i in range(pieces + 1)] if pieces < count else list(range(count + 1))
-        return list(zip(cuts, cuts[1:], strict=False))
+        return list(itertools.pairwise(cuts))
 
     @functools.cache  # noqa: B019  # it lives as long as its dataset
     def _count(self, shard: str) -> int | None:

@@ -20,7 +20,7 @@ from ray.data.block import BlockAccessor
 from ray.data.datasource import Datasink
 from typing_extensions import override
 
-from webds.errors import WebdsError, WriteError
+from webds.errors import WebdsError, WriteError, place_of
 from webds.index import index_path, merge_manifest
 from webds.openers.schemes import OpenerLike
 from webds.openers.streams import open_error
@@ -269,7 +269,8 @@ class _StagingSink(_Sink):
         except OSError as error:
             raise open_error("cannot write", temporary, error) from None
         try:
-            self._fill(temporary, tables, count)
+            with _told_of(self._output.target, temporary):
+                self._fill(temporary, tables, count)
             shutil.rmtree(folder, ignore_errors=True)  # what is not whole
             try:
                 os.rename(temporary, folder)
@@ -297,6 +298,18 @@ class _StagingSink(_Sink):
         ) as sink:
             for sample in _samples(tables):
                 sink.write(sample)
+
+
+@contextlib.contextmanager
+def _told_of(target: str, folder: str) -> Generator[None]:
+    """Let errors name what is written, in place of a folder that nobody knows."""
+    try:
+        yield
+    except WebdsError as error:
+        place = place_of(error)
+        if not place.get("url", "").startswith(folder):
+            raise
+        raise type(error)(error.message, **place | {"url": target}) from error
 
 
 @final
@@ -422,12 +435,15 @@ def _publish(staged: str, path: str, *, index: bool, replaces: bool) -> None:
 
 
 def _name(staged: str, path: str, *, replaces: bool) -> None:
-    """Give a file its name; it keeps the one it has, so that this can be done again, where the file system has links."""
+    """Give a file its name; where there are links it keeps the one it has, so that this can be done again."""
+    if not replaces and os.path.lexists(path):
+        raise WriteError(
+            f"{path!r} came into being while shards were written here; overwrite=True would replace it",
+            url=path, stage="write",
+        )  # fmt: skip
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.part")
     try:
-        if not replaces and os.path.lexists(path):
-            raise FileExistsError(path)
         try:
             os.link(staged, temporary)
         except OSError:
@@ -435,14 +451,9 @@ def _name(staged: str, path: str, *, replaces: bool) -> None:
             return
         try:
             os.replace(temporary, path)
-        except OSError:
-            os.unlink(temporary)
-            raise
-    except FileExistsError as error:
-        raise WriteError(
-            f"{path!r} came into being while shards were written here; overwrite=True would replace it",
-            url=path, stage="write",
-        ) from error  # fmt: skip
+        finally:
+            with contextlib.suppress(FileNotFoundError):  # it stays where the two names are of one file already
+                os.unlink(temporary)
     except OSError as error:
         raise open_error("cannot write", path, error) from None
 

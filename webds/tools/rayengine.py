@@ -38,8 +38,8 @@ class RayEngine(Engine):
     logs then, so that it does not get into what this process writes.
 
     Args:
-        address: of the cluster, as `ray.init` takes it, such as ``"auto"`` or ``"head:6379"``, where this process is not
-            connected yet. None is that of the environment variable ``RAY_ADDRESS``; or one that was started on this
+        address: of the cluster, as `ray.init` takes it, such as ``"auto"`` or ``"head:6379"``, where this process is
+            not connected yet. None is that of the environment variable ``RAY_ADDRESS``; or one that was started on this
             host; or else one that is started for the work, on this host alone.
         jobs: how many tasks at once, at most; None for as many as the cluster has processors.
         retries: how often a task is begun again whose process came to an end.
