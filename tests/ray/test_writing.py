@@ -104,7 +104,7 @@ def test_values_come_back_as_they_were(tmp_path: Path) -> None:
 def test_what_was_read_is_written_as_it_was(tmp_path: Path) -> None:
     urls = numbered_shards(tmp_path, 3, 4)
     webds.ray.write_shards(webds.ray.read_shards(urls), tmp_path / "new-%d.tar")
-    assert contents(str(tmp_path / "new-{0..2}.tar")) == contents(urls)
+    assert contents(str(tmp_path / "new-*.tar")) == contents(urls)
 
 
 def test_compress_encoder_keep_meta_and_mtime_are_those_of_the_writer(tmp_path: Path) -> None:
@@ -241,11 +241,15 @@ def test_shards_of_a_store_have_the_numbers_of_their_tasks(s3: S3Server) -> None
     written = webds.ray.write_shards(numbered(20), pattern, opener=opener)
     assert (written.shards, written.samples) == (4, 20)
     assert s3.keys(bucket) == [f"x-00000{number}.tar" for number in range(4)]
-    shards = webds.DatasetBuilder(f"s3://{bucket}/x-*.tar", opener=opener).decode().build()
-    assert [sample["cls"] for sample in shards] == list(range(20))
+
+    def numbers() -> list[int]:
+        shards = webds.DatasetBuilder(f"s3://{bucket}/x-*.tar", opener=opener).decode().build()
+        return [sample["cls"] for sample in shards]
+
+    assert numbers() == list(range(20))
     with pytest.raises(WriteError, match="overwrite=True"):
         webds.ray.write_shards(numbered(10), pattern, opener=opener)
     webds.ray.write_shards(numbered(10), pattern, opener=opener, maxcount=5, overwrite=True)
-    assert [sample["cls"] for sample in shards.builder.build()] == list(range(10))
+    assert numbers() == list(range(10))
     with pytest.raises(ValueError, match="for local files"):
         webds.ray.write_shards(numbered(10), pattern, opener=opener, index=True)

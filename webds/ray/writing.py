@@ -121,17 +121,35 @@ def write_shards(
     )
     names = ShardPattern(output.target, opener)
     parameters = {**output.parameters(), "encoder": _identity(encoder), "keep_meta": keep_meta}
-    with running(
-        output.target, "ray", parameters, opener=output.opens, existing=output.existing, overwrite=overwrite
-    ) as job:
+    there = _Existing(output)
+    with running(output.target, "ray", parameters, opener=output.opens, existing=there, overwrite=overwrite) as job:
         if not names.is_local:
             sink: _Sink = _StoreSink(output, encoder, keep_meta=keep_meta)
             return _stored(_run(dataset, sink, options), output)
         staging = _staging(output.target)
+        there.untouched = True
         with _tidying(staging):
             sink = _StagingSink(output, encoder, keep_meta=keep_meta, staging=staging, work=_hash(parameters))
             parts = _run(dataset, sink, options)
+            there.untouched = False
             return _commit(parts, output, names, replaces=overwrite or job.resumed)
+
+
+@final
+@attrs.define
+class _Existing:
+    """Tells which shards are there that the work has to do with.
+
+    Attributes:
+        output: what is written.
+        untouched: whether the work has not come to them yet: if it is broken off, it leaves them as if it had not been.
+    """
+
+    output: Output
+    untouched: bool = False
+
+    def __call__(self) -> list[str]:
+        return [] if self.untouched else self.output.existing()
 
 
 def _identity(encoder: EncoderSpec) -> Any:
