@@ -86,9 +86,11 @@ class BlockBuilder:
         """
         names: Iterable[str] = sorted(self._columns) if self._declared is None else self._declared
         arrays: dict[str, pa.Array] = {
-            "__key__": self._column("__key__", self._keys) if any(self._keys) else pa.nulls(len(self), pa.string()),
+            "__key__": pa.nulls(len(self), pa.string()),
             "__url__": self._column("__url__", self._urls),
         }
+        if any(key is not None for key in self._keys):
+            arrays["__key__"] = self._column("__key__", self._keys)
         for name in names:
             values = self._columns.get(name)
             if values is None:

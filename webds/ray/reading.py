@@ -117,7 +117,7 @@ def _checked(plan: Plan) -> Plan:
 def _has_index(source: TarSource, url: str) -> bool:
     """Return whether an index says how many samples a shard has, as far as this is known without opening anything."""
     path = local_path(url)
-    if source.duplicates != "error" or source.foresees:
+    if source.duplicates != "error" or source.foresees or source.verify == "hash":  # which takes whole shards
         return False
     return source.listed(url).samples is not None or (path is not None and os.path.exists(index_path(path)))
 
@@ -168,6 +168,10 @@ class ShardDatasource(Datasource):  # type: ignore[misc]  # Ray ships no types
         self._fields = fields
         self._source: Source[Any] = self._plan.source
         self._shards = list(self._source.shards())
+        self._tables = Tables(self._source.tar) if isinstance(self._source, IndexedTarSource) else None
+        self._counts: dict[str, int | None] = {}
+        if isinstance(self._source, IndexedSource) and self._tables is None:
+            self._counts.update(zip(self._shards, self._source.counts(), strict=True))
 
     def get_name(self) -> str:
         """Return what Ray calls the tasks."""
@@ -189,7 +193,8 @@ class ShardDatasource(Datasource):  # type: ignore[misc]  # Ray ships no types
             data_context: the settings of the dataset.
         """
         aimed = getattr(data_context, "target_max_block_size", None) or _BLOCK_SIZE
-        pieces = 1 if not self._shards else -(-parallelism // len(self._shards))
+        # A part ends at what is unsound in it: where that is let pass, what is behind it is found in whole shards.
+        pieces = -(-parallelism // max(1, len(self._shards))) if self._plan.raises else 1
         return [
             self._task(shard, start, stop, aimed, per_task_row_limit)
             for shard in self._shards
@@ -218,29 +223,28 @@ class ShardDatasource(Datasource):  # type: ignore[misc]  # Ray ships no types
         cuts = [count * i // pieces for i in range(pieces + 1)] if pieces < count else list(range(count + 1))
         return list(itertools.pairwise(cuts))
 
-    @functools.cache  # noqa: B019  # it lives as long as its dataset
     def _count(self, shard: str) -> int | None:
-        source = self._source
-        if not isinstance(source, IndexedSource):
-            return None
-        if not isinstance(source, IndexedTarSource):
-            return dict(zip(source.shards(), source.counts(), strict=True))[shard]
-        return None if source.predicates else Tables(source.tar).count(shard)
+        """Return the number of samples of a shard; None where nobody has said it."""
+        if shard not in self._counts:
+            source = self._source
+            selects = isinstance(source, IndexedTarSource) and source.predicates
+            self._counts[shard] = None if self._tables is None or selects else self._tables.count(shard)
+        return self._counts[shard]
 
-    @functools.cache  # noqa: B019
     def _is_reachable(self, shard: str) -> bool:
         """Return whether single samples of a shard can be read without those before them."""
-        if not isinstance(self._source, IndexedTarSource):
+        source = self._source
+        if self._tables is None or not isinstance(source, IndexedTarSource):
             return True
         try:
-            return isinstance(Tables(self._source.tar).get(shard), MemberTable)
+            return isinstance(self._tables.get(shard), MemberTable)
         except StaleIndexError:
-            if self._source.tar.listed(shard).samples is None:
+            if source.tar.listed(shard).samples is None:
                 raise
             return False  # a manifest says how many samples there are, and nobody where
 
-    @functools.cache  # noqa: B019
     def _size(self, shard: str) -> int | None:
+        """Return the bytes of a shard as it is stored; None where nobody has said them."""
         source = self._source
         tar = source.tar if isinstance(source, IndexedTarSource) else source
         listed = tar.listed(shard).size if isinstance(tar, TarSource) else None

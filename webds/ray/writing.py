@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import hashlib
 import json
 import os
@@ -171,13 +170,15 @@ def _staging(target: str) -> str:
 
 @contextlib.contextmanager
 def _tidying(staging: str) -> Generator[None]:
-    """Make the folder, without what was not finished in it; remove it, unless there is something to go on from."""
+    """Make the folder, without what is not whole in it; remove it, unless there is something to go on from."""
     try:
         os.makedirs(staging, exist_ok=True)
     except OSError as error:
         raise open_error("cannot put shards aside", staging, error) from None
-    for abandoned in glob.iglob(os.path.join(glob.escape(staging), ".*.part")):
-        shutil.rmtree(abandoned, ignore_errors=True)
+    for name in os.listdir(staging):
+        folder = os.path.join(staging, name)
+        if name.startswith(".") or not _is_whole(folder):
+            shutil.rmtree(folder, ignore_errors=True)
     try:
         yield
     except BaseException:
@@ -289,7 +290,6 @@ class _StagingSink(_Sink):
         try:
             with _told_of(self._output.target, temporary):
                 self._fill(temporary, tables, count)
-            shutil.rmtree(folder, ignore_errors=True)  # what is not whole
             try:
                 os.rename(temporary, folder)
             except OSError:
@@ -426,7 +426,8 @@ def _commit(parts: Sequence[_Part], output: Output, names: ShardPattern, *, repl
             written.shards += 1
             written.kept += part.kept
         written.samples += part.count
-    remove_shards([name for number, name in names.existing().items() if number >= written.shards], output)
+    if replaces:
+        remove_shards([name for number, name in names.existing().items() if number >= written.shards], output)
     if path is not None:
         merge_manifest(path, entries)
     return written

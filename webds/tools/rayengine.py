@@ -61,7 +61,6 @@ class RayEngine(Engine):
 
     @override
     def at_once(self) -> int:
-        """Return how many tasks are under way at the same time, at most; connects to the cluster for it."""
         if self.jobs is not None:
             return self.jobs
         return _processors(self._connected())
