@@ -31,12 +31,16 @@ def serving_ray() -> Generator[str]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_AUTH_MODE", "disabled")  # or it leaves a token in the home folder
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # not the folder of this file: engines say it
         command = [sys.executable, "-c", _CLUSTER]
         # Not in the folder of the tests: tasks are to find relative paths all the same.
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/") as process:
             assert process.stdout is not None
             assert process.stdin is not None
-            yield process.stdout.readline().strip()
+            address = process.stdout.readline().strip()
+            patch.undo()
+            patch.setenv("RAY_AUTH_MODE", "disabled")
+            yield address
             process.stdin.close()
             process.wait(60)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
+import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, TypeAlias, final
 
 from typing_extensions import TypeVar, override
@@ -71,7 +73,7 @@ class RayEngine(Engine):
     ) -> Generator[ResultT]:
         ray = self._connected()
         remote = ray.remote(num_cpus=1, max_retries=self.retries, retry_exceptions=False)(_work)
-        known = ray.put(function)
+        known = ray.put(_pickled(function))
         begun: deque[tuple[str, Any]] = deque()
         waiting = iter(tasks)
         try:
@@ -102,7 +104,7 @@ class RayEngine(Engine):
                 task = next(waiting)
             except StopIteration:
                 return
-            begun.append((str(task), remote.remote(known, task, os.getcwd())))
+            begun.append((str(task), remote.remote(known, _pickled(task), os.getcwd(), sys.path)))
 
     def _connected(self) -> Any:
         """Return the module `ray`, connected to the cluster from now on."""
@@ -131,18 +133,27 @@ def _processors(ray: Any) -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
-def _work(function: Callable[[Any], Any], task: Any, folder: str) -> _Answer:
-    """Do a task, in a process of Ray's; relative paths are those of the process that gave it."""
+def _pickled(value: Any) -> bytes:
+    """Pickle as Ray does, to be read when the process knows where modules are."""
+    from ray import cloudpickle  # noqa: PLC0415  # an extra, and slow
+
+    data: bytes = cloudpickle.dumps(value)
+    return data
+
+
+def _work(function: bytes, task: bytes, folder: str, modules: Sequence[str]) -> _Answer:
+    """Do a task, in a process of Ray's; relative paths are those of the process that gave it, and so are modules."""
     amount = 0
     with contextlib.suppress(OSError):  # a host that has no such folder may need none
         os.chdir(folder)
+    sys.path += [place for place in modules if place not in sys.path]
 
     def add(more: int) -> None:
         nonlocal amount
         amount += more
 
     try:
-        return "done", call(function, task, add), amount
+        return "done", call(pickle.loads(function), pickle.loads(task), add), amount  # noqa: S301  # from the process above
     except Exception as error:
         return "error", (portable(error), traceback.format_exc()), amount
 
