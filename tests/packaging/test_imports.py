@@ -8,19 +8,6 @@ import sys
 LAZY = {
     "torch", "PIL", "av", "fsspec", "jinja2", "msgpack", "pytest", "ray", "soundfile", "urllib3", "zmq", "zstandard",
 }  # fmt: skip
-    "torch",
-    "PIL",
-    "av",
-    "fsspec",
-    "jinja2",
-    "msgpack",
-    "pytest",
-    "ray",
-    "soundfile",
-    "urllib3",
-    "zmq",
-    "zstandard",
-}
 WITH_TORCH = (
     "webds.testing", "webds.datasets", "webds.plans.resuming",
     "webds.tools.bench", "webds.cli.bench", "webds.tools.planning", "webds.cli.plan", "webds.ray",

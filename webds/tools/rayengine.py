@@ -118,6 +118,8 @@ class RayEngine(Engine):
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = "here" if self.address is None else f"at {self.address!r}"
             raise OpenError(f"cannot connect to Ray {where}: {error}", stage="ray") from error
+        # It would tell of processes that ended on standard output, and has no other way to be asked not to.
+        ray._private.worker._worker_logs_enabled = False  # noqa: SLF001
         return ray
 
 
