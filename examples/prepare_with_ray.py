@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import tempfile
 import warnings
 from pathlib import Path
@@ -68,7 +69,7 @@ def main() -> None:
     write_raw(directory)
 
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level="error")
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
     SETTINGS.enable_progress_bars = False
     raw = webds.ray.read_shards(str(directory / "raw-*.tar"), decode=True)
     prepared = raw.flat_map(prepare).random_shuffle(seed=17).repartition(4)

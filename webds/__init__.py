@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from webds import checks as checks
-    from webds import ray as ray
     from webds import tenbin as tenbin
     from webds.abc import (
         Codec as Codec,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NoReturn, final
+from typing import Any, Final, NoReturn, TypeAlias, final
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,11 @@ from ray.data.extensions import ArrowTensorArray, ArrowVariableShapedTensorArray
 from webds.errors import DecodeError, FieldError
 from webds.typing import UNREAD, Sample
 
-__all__ = ["BlockBuilder"]
+__all__ = ["Block", "BlockBuilder"]
+
+Block: TypeAlias = Any
+"""A `pyarrow.Table`, of which type checkers know nothing."""
+
 
 _BYTES_LIKE: Final = (bytes, bytearray, memoryview)
 _MAX_BINARY: Final = (1 << 31) - 1
@@ -77,7 +81,7 @@ class BlockBuilder:
             column.append(value)
             self.size += _size_of(value)
 
-    def take(self) -> pa.Table:
+    def take(self) -> Block:
         """Return what was gathered as a block, and begin with the next.
 
         Raises:
@@ -85,7 +89,7 @@ class BlockBuilder:
             FieldError: some samples have a field that is an array, and some do not.
         """
         names: Iterable[str] = sorted(self._columns) if self._declared is None else self._declared
-        arrays: dict[str, pa.Array] = {
+        arrays: dict[str, Any] = {
             "__key__": pa.nulls(len(self), pa.string()),
             "__url__": self._column("__url__", self._urls),
         }
@@ -101,7 +105,7 @@ class BlockBuilder:
         self._clear()
         return table
 
-    def _column(self, name: str, values: Sequence[Any]) -> pa.Array:
+    def _column(self, name: str, values: Sequence[Any]) -> Any:
         present = [value for value in values if value is not None]
         if all(isinstance(value, _BYTES_LIKE) for value in present):
             large = sum(map(_size_of, present)) > _MAX_BINARY
@@ -114,7 +118,7 @@ class BlockBuilder:
         except (pa.ArrowException, UnicodeError, OverflowError, TypeError, ValueError) as error:
             self._fail(name, values, error)
 
-    def _tensors(self, name: str, values: Sequence[Any]) -> pa.Array:
+    def _tensors(self, name: str, values: Sequence[Any]) -> Any:
         """Return a column of arrays."""
         for number, value in enumerate(values):
             if value is None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from typing import Any, Final, final
 
 import attrs
-import pyarrow as pa
 import ray.data
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
@@ -24,7 +23,7 @@ from webds.index import MemberTable, index_path
 from webds.openers.schemes import OpenerLike
 from webds.plans.plan import ComposedSource, Plan
 from webds.policy import Guard, Ledger
-from webds.ray.blocks import BlockBuilder
+from webds.ray.blocks import Block, BlockBuilder
 from webds.sources.indexed import IndexedTarSource
 from webds.sources.tables import Tables
 from webds.sources.tar import TarSource, Urls
@@ -91,7 +90,8 @@ def read_shards(
     if isinstance(fields, str):
         raise TypeError(f"fields={fields!r}: expected a collection of field names, not one string")
     named = None if fields is None else [name for field in fields for name in alternatives(field)]
-    return ray.data.read_datasource(ShardDatasource(_checked(plan), named), **options)
+    dataset: ray.data.Dataset = ray.data.read_datasource(ShardDatasource(_checked(plan), named), **options)
+    return dataset
 
 
 def _checked(plan: Plan) -> Plan:
@@ -153,7 +153,7 @@ class _Part(Source[Any]):
 
 
 @final
-class ShardDatasource(Datasource):  # type: ignore[misc]  # Ray ships no types
+class ShardDatasource(Datasource):
     """What Ray Data asks for the tasks that read shards.
 
     Args:
@@ -162,7 +162,7 @@ class ShardDatasource(Datasource):  # type: ignore[misc]  # Ray ships no types
     """
 
     def __init__(self, plan: Plan, fields: Sequence[str] | None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._plan = attrs.evolve(plan, wanted=None if fields is None else frozenset(fields))
         self._plan.bound(functools.partial(resolve_decoders, dict(plan.decoders)))  # what is wrong with it shows here
         self._fields = fields
@@ -173,25 +173,19 @@ class ShardDatasource(Datasource):  # type: ignore[misc]  # Ray ships no types
         if isinstance(self._source, IndexedSource) and self._tables is None:
             self._counts.update(zip(self._shards, self._source.counts(), strict=True))
 
+    @override
     def get_name(self) -> str:
-        """Return what Ray calls the tasks."""
         return "Shards"
 
+    @override
     def estimate_inmemory_data_size(self) -> int | None:
-        """Return the bytes of all shards as they are stored; None where nobody has said them."""
         sizes = [self._size(shard) for shard in self._shards]
         return None if None in sizes else sum(size or 0 for size in sizes)
 
+    @override
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
     ) -> list[ReadTask]:
-        """Return the tasks.
-
-        Args:
-            parallelism: how many Ray would like; there are no fewer than shards.
-            per_task_row_limit: how many rows of each task anybody will look at.
-            data_context: the settings of the dataset.
-        """
         aimed = getattr(data_context, "target_max_block_size", None) or _BLOCK_SIZE
         # A part ends at what is unsound in it: where that is let pass, what is behind it is found in whole shards.
         pieces = -(-parallelism // max(1, len(self._shards))) if self._plan.raises else 1
@@ -265,7 +259,7 @@ def _narrowed(source: Source[Any], shard: str, start: int, stop: int | None) -> 
     return _Part(source, shard, start, stop)
 
 
-def _blocks(plan: Plan, fields: Sequence[str] | None, aimed: int) -> Generator[pa.Table]:
+def _blocks(plan: Plan, fields: Sequence[str] | None, aimed: int) -> Generator[Block]:
     """Read one part, in a process of Ray's, and yield it in blocks."""
     bound = plan.bound(functools.partial(resolve_decoders, dict(plan.decoders)))
     builder = BlockBuilder(fields, undecoded=not plan.stages)

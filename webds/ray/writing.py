@@ -23,6 +23,7 @@ from webds.errors import WebdsError, WriteError, place_of
 from webds.index import index_path, merge_manifest
 from webds.openers.schemes import OpenerLike
 from webds.openers.streams import open_error
+from webds.ray.blocks import Block
 from webds.sinks import ShardWriter, TarWriter
 from webds.sinks.compression import Compression, compression_of
 from webds.sinks.fields import EncoderSpec
@@ -222,7 +223,7 @@ class _Part:
     kept: bool = False
 
 
-class _Sink(Datasink[Any]):  # type: ignore[misc]  # Ray ships no types
+class _Sink(Datasink[Any]):
     """What Ray calls with the blocks of each task.
 
     Attributes:
@@ -235,36 +236,34 @@ class _Sink(Datasink[Any]):  # type: ignore[misc]  # Ray ships no types
         self._keep_meta = keep_meta
         self.parts: list[_Part | None] = []
 
+    @override
     def get_name(self) -> str:
-        """Return what Ray calls the tasks."""
         return "Shards"
 
     @property
+    @override
     def min_rows_per_write(self) -> int | None:
-        """How many rows are brought together for a task."""
         count = self._output.maxcount
         return None if count == _UNBOUNDED else int(count)
 
     @property
+    @override
     def min_bytes_per_write(self) -> int | None:
-        """How many bytes are brought together for a task; Ray takes one of the two."""
         size = self._output.maxsize
-        return None if size == _UNBOUNDED or self.min_rows_per_write is not None else int(size)
+        return None if size == _UNBOUNDED or self.min_rows_per_write is not None else int(size)  # Ray takes one
 
+    @override
     def write(self, blocks: Iterable[Any], ctx: Any) -> _Part | None:
-        """Write the blocks of one task, in a process of Ray's.
-
-        Ray holds the blocks of a task until it is done; here they are gone through twice.
-        """
+        # Ray holds the blocks of a task until it is done; here they are gone through twice.
         tables = [BlockAccessor.for_block(block).to_arrow() for block in blocks]
         count = sum(table.num_rows for table in tables)
         return self._write(tables, count, int(ctx.task_idx)) if count else None
 
-    def _write(self, tables: Sequence[pa.Table], count: int, task: int) -> _Part:
+    def _write(self, tables: Sequence[Block], count: int, task: int) -> _Part:
         raise NotImplementedError
 
+    @override
     def on_write_complete(self, write_result: Any) -> None:
-        """Take note of what the tasks wrote."""
         self.parts = list(write_result.write_returns)
 
 
@@ -278,7 +277,7 @@ class _StagingSink(_Sink):
         self._work = work
 
     @override
-    def _write(self, tables: Sequence[pa.Table], count: int, task: int) -> _Part:
+    def _write(self, tables: Sequence[Block], count: int, task: int) -> _Part:
         folder = os.path.join(self._staging, f"{task:06d}-{_digest(self._work, tables)}")
         if _is_whole(folder):
             return _Part(task, folder, count, kept=True)
@@ -299,7 +298,7 @@ class _StagingSink(_Sink):
             shutil.rmtree(temporary, ignore_errors=True)
         return _Part(task, folder, count)
 
-    def _fill(self, folder: str, tables: Sequence[pa.Table], count: int) -> None:
+    def _fill(self, folder: str, tables: Sequence[Block], count: int) -> None:
         output = self._output
         each = output.maxcount if output.maxcount == _UNBOUNDED else -(-count // -(-count // int(output.maxcount)))
         pattern = os.path.join(folder.replace("%", "%%"), "%06d.tar")
@@ -324,10 +323,11 @@ def _told_of(target: str, folder: str) -> Generator[None]:
     try:
         yield
     except WebdsError as error:
-        place = place_of(error)
+        place: dict[str, Any] = place_of(error)
         if not place.get("url", "").startswith(folder):
             raise
-        raise type(error)(error.message, **place | {"url": target}) from error
+        place["url"] = target
+        raise type(error)(error.message, **place) from error
 
 
 @final
@@ -335,7 +335,7 @@ class _StoreSink(_Sink):
     """Writes one shard for each task, under a name that goes by the task's number."""
 
     @override
-    def _write(self, tables: Sequence[pa.Table], count: int, task: int) -> _Part:
+    def _write(self, tables: Sequence[Block], count: int, task: int) -> _Part:
         output = self._output
         name = ShardPattern(output.target, output.opener).name(task)
         with TarWriter(
@@ -352,10 +352,11 @@ class _StoreSink(_Sink):
         return _Part(task, name, count)
 
 
-def _samples(tables: Iterable[pa.Table]) -> Iterator[Sample]:
+def _samples(tables: Iterable[Block]) -> Iterator[Sample]:
     """Yield the rows of blocks as samples."""
     for table in tables:
-        for row in BlockAccessor.for_block(table).iter_rows(public_row_format=True):
+        rows: Iterator[Mapping[str, Any]] = BlockAccessor.for_block(table).iter_rows(public_row_format=True)
+        for row in rows:
             yield {name: value for name, value in row.items() if value is not None}
 
 
@@ -384,7 +385,7 @@ class _Hashing:
         """Do nothing: the hash is still to be asked for."""
 
 
-def _digest(work: str, tables: Iterable[pa.Table]) -> str:
+def _digest(work: str, tables: Iterable[Block]) -> str:
     """Return what tells the work, and the rows it is given, from others."""
     file = _Hashing(work)
     for table in tables:

@@ -139,7 +139,7 @@ def _pickled(value: Any) -> bytes:
     """Pickle as Ray does, to be read when the process knows where modules are."""
     from ray import cloudpickle  # noqa: PLC0415  # an extra, and slow
 
-    data: bytes = cloudpickle.dumps(value)
+    data: bytes = cloudpickle.dumps(value)  # type: ignore[no-untyped-call]
     return data
 
 
