@@ -362,7 +362,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES: Final = ("checks", "ray", "tenbin")
+_MODULES: Final = ("checks", "tenbin")
 _WHERE: Final = {
     "webds.abc": "Codec Decoder Encoder IndexedSource Opener Sink Source Splitter",
     "webds.datasets.builder": "DatasetBuilder",
