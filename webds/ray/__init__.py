@@ -1,7 +1,7 @@
 """Shards in Ray Data: read as datasets of a cluster, and written by it.
 
-It is imported by its name, ``import webds.ray``, and needs the extra ``ray``. The commands of ``webds`` and their functions
-in `webds.tools` run on a cluster by `webds.tools.rayengine.RayEngine`.
+It is imported by its name, ``import webds.ray``, and needs the extra ``ray``. The commands of ``webds`` and their
+functions in `webds.tools` run on a cluster by `webds.tools.rayengine.RayEngine`.
 """
 
 from webds.errors import MissingExtraError
