@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 import traceback
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, TypeAlias, final
@@ -114,7 +115,9 @@ class RayEngine(Engine):
         if self.address is None and "RAY_ADDRESS" not in os.environ:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # what is started here tells nobody
         try:
-            ray.init(self.address, log_to_driver=False, logging_level="error")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # tips of Ray's for its next versions
+                ray.init(self.address, log_to_driver=False, logging_level="error")
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = "here" if self.address is None else f"at {self.address!r}"
             raise OpenError(f"cannot connect to Ray {where}: {error}", stage="ray") from error
