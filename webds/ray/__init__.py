@@ -9,7 +9,7 @@ from webds.errors import MissingExtraError
 try:
     import ray.data as _ray_data
 except ImportError as error:
-    raise MissingExtraError.of("ray", "ray", "webds.ray") from error
+    raise MissingExtraError.of(error.name or "ray", "ray", "webds.ray") from error
 
 from webds.ray.reading import read_shards
 from webds.ray.writing import write_shards
