@@ -8,8 +8,8 @@ from webds.errors import MissingExtraError
 
 try:
     import ray.data as _ray_data
-except ImportError as error:
-    raise MissingExtraError.of(error.name or "ray", "ray", "webds.ray") from error
+except ImportError as _error:
+    raise MissingExtraError.of(_error.name or "ray", "ray", "webds.ray") from _error
 
 from webds.ray.reading import read_shards
 from webds.ray.writing import write_shards

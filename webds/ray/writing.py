@@ -77,8 +77,8 @@ def write_shards(
     Args:
         dataset: the samples.
         pattern: name or URL of the shards, with one place for the number.
-        maxcount: samples in a shard, at most. So many rows are brought together for a task; what it is given more is
-            cut into shards of like size. In a store, what is brought together is not cut.
+        maxcount: samples in a shard, at most. So many rows are brought together for a task, and held in Ray's object
+            store meanwhile; what it is given more is cut into shards of like size. In a store, it is not cut.
         maxsize: payload bytes after which a shard is finished; so many are brought together for a task, unless
             ``maxcount`` says how many rows (and if Ray can do it, which it could not at first). Without both, each
             block of the dataset becomes a shard.
