@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -226,6 +227,21 @@ def test_an_error_names_sample_and_pattern(tmp_path: Path) -> None:
         webds.ray.write_shards(numbered(4).drop_columns(["__key__"]), pattern)
     with pytest.raises(OpenError):
         webds.ray.write_shards(numbered(4), tmp_path / "nowhere" / "x-%d.tar")
+
+
+def test_a_folder_that_hosts_do_not_share_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from webds.ray import writing
+
+    real = writing._run
+
+    def run(*arguments: Any) -> Any:
+        parts = real(*arguments)
+        shutil.rmtree(parts[1].place)  # as if another host had written it to a disk of its own
+        return parts
+
+    monkeypatch.setattr(writing, "_run", run)
+    with pytest.raises(WriteError, match="all hosts share"):
+        webds.ray.write_shards(numbered(4, 2), tmp_path / "x-%d.tar")
 
 
 def test_the_order_of_a_dataset_is_set_for_the_writing_alone(tmp_path: Path) -> None:

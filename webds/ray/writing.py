@@ -8,37 +8,28 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, final
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from typing import Any, final
 
 import attrs
-import pyarrow as pa
 import ray.data
 import ray.exceptions
-from ray.data.block import BlockAccessor
-from ray.data.datasource import Datasink
-from typing_extensions import override
 
-from webds.errors import WebdsError, WriteError, place_of
+from webds.errors import WebdsError, WriteError
 from webds.index import index_path, merge_manifest
 from webds.openers.schemes import OpenerLike
 from webds.openers.streams import open_error
-from webds.ray.blocks import Block
-from webds.sinks import ShardWriter, TarWriter
-from webds.sinks.compression import Compression, compression_of
+from webds.ray.tasks import UNBOUNDED, Part, ShardSink, StagingSink, StoreSink, is_whole, listed
+from webds.sinks.compression import Compression
 from webds.sinks.fields import EncoderSpec
 from webds.sinks.pattern import ShardPattern
 from webds.sinks.sidecars import relative_url
 from webds.tools.functions import identity_of
 from webds.tools.jobs import job_url, running
 from webds.tools.outputs import Output, Written, remove_shards
-from webds.typing import Sample
 from webds.urls import absolute_url, local_path
 
 __all__ = ["write_shards"]
-
-_MANIFEST: Final = "manifest.json"
-_UNBOUNDED: Final = float("inf")
 
 
 def write_shards(
@@ -109,8 +100,8 @@ def write_shards(
         raise ValueError(f"maxcount={maxcount!r}, maxsize={maxsize!r}: expected 1 of each at least")
     output = Output(
         target=absolute_url(os.fspath(pattern)),
-        maxcount=maxcount or _UNBOUNDED,
-        maxsize=maxsize or _UNBOUNDED,
+        maxcount=maxcount or UNBOUNDED,
+        maxsize=maxsize or UNBOUNDED,
         compress=compress,
         index=index or manifest is not None,
         manifest=manifest,
@@ -124,12 +115,12 @@ def write_shards(
     there = _Existing(output)
     with running(output.target, "ray", parameters, opener=output.opens, existing=there, overwrite=overwrite) as job:
         if not names.is_local:
-            sink: _Sink = _StoreSink(output, encoder, keep_meta=keep_meta)
+            sink: ShardSink = StoreSink(output, encoder, keep_meta=keep_meta)
             return _stored(_run(dataset, sink, options), output)
         staging = _staging(output.target)
         there.untouched = True
         with _tidying(staging):
-            sink = _StagingSink(output, encoder, keep_meta=keep_meta, staging=staging, work=_hash(parameters))
+            sink = StagingSink(output, encoder, keep_meta=keep_meta, staging=staging, work=_hash(parameters))
             parts = _run(dataset, sink, options)
             there.untouched = False
             return _commit(parts, output, names, replaces=overwrite or job.resumed)
@@ -178,7 +169,7 @@ def _tidying(staging: str) -> Generator[None]:
         raise open_error("cannot put shards aside", staging, error) from None
     for name in os.listdir(staging):
         folder = os.path.join(staging, name)
-        if name.startswith(".") or not _is_whole(folder):
+        if name.startswith(".") or not is_whole(folder):
             shutil.rmtree(folder, ignore_errors=True)
     try:
         yield
@@ -189,7 +180,7 @@ def _tidying(staging: str) -> Generator[None]:
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def _run(dataset: ray.data.Dataset, sink: _Sink, options: Mapping[str, Any]) -> list[_Part]:
+def _run(dataset: ray.data.Dataset, sink: ShardSink, options: Mapping[str, Any]) -> list[Part]:
     """Let tasks write the dataset, and return what they wrote, in the order of the rows."""
     execution = dataset.context.execution_options
     before = execution.preserve_order
@@ -205,211 +196,7 @@ def _run(dataset: ray.data.Dataset, sink: _Sink, options: Mapping[str, Any]) -> 
     return sorted((part for part in sink.parts if part is not None), key=lambda part: part.task)
 
 
-@final
-@attrs.frozen
-class _Part:
-    """What a task wrote.
-
-    Attributes:
-        task: its number, in the order of the rows.
-        place: the folder with its shards; in a store, its shard.
-        count: number of samples.
-        kept: whether it was there from before.
-    """
-
-    task: int
-    place: str
-    count: int
-    kept: bool = False
-
-
-class _Sink(Datasink[Any]):
-    """What Ray calls with the blocks of each task.
-
-    Attributes:
-        parts: what tasks wrote, when all are done; None for a task without rows.
-    """
-
-    def __init__(self, output: Output, encoder: EncoderSpec, *, keep_meta: bool) -> None:
-        self._output = output
-        self._encoder = encoder
-        self._keep_meta = keep_meta
-        self.parts: list[_Part | None] = []
-
-    @override
-    def get_name(self) -> str:
-        return "Shards"
-
-    @property
-    @override
-    def min_rows_per_write(self) -> int | None:
-        count = self._output.maxcount
-        return None if count == _UNBOUNDED else int(count)
-
-    @property
-    @override
-    def min_bytes_per_write(self) -> int | None:
-        size = self._output.maxsize
-        return None if size == _UNBOUNDED or self.min_rows_per_write is not None else int(size)  # Ray takes one
-
-    @override
-    def write(self, blocks: Iterable[Any], ctx: Any) -> _Part | None:
-        # Ray holds the blocks of a task until it is done; here they are gone through twice.
-        tables = [BlockAccessor.for_block(block).to_arrow() for block in blocks]
-        count = sum(table.num_rows for table in tables)
-        return self._write(tables, count, int(ctx.task_idx)) if count else None
-
-    def _write(self, tables: Sequence[Block], count: int, task: int) -> _Part:
-        raise NotImplementedError
-
-    @override
-    def on_write_complete(self, write_result: Any) -> None:
-        self.parts = list(write_result.write_returns)
-
-
-@final
-class _StagingSink(_Sink):
-    """Writes local shards into a folder for each task, called by its number and by what it was given."""
-
-    def __init__(self, output: Output, encoder: EncoderSpec, *, keep_meta: bool, staging: str, work: str) -> None:
-        super().__init__(output, encoder, keep_meta=keep_meta)
-        self._staging = staging
-        self._work = work
-
-    @override
-    def _write(self, tables: Sequence[Block], count: int, task: int) -> _Part:
-        folder = os.path.join(self._staging, f"{task:06d}-{_digest(self._work, tables)}")
-        if _is_whole(folder):
-            return _Part(task, folder, count, kept=True)
-        temporary = os.path.join(self._staging, f".{task:06d}-{secrets.token_hex(8)}.part")
-        try:
-            os.mkdir(temporary)
-        except OSError as error:
-            raise open_error("cannot write", temporary, error) from None
-        try:
-            with _told_of(self._output.target, temporary):
-                self._fill(temporary, tables, count)
-            try:
-                os.rename(temporary, folder)
-            except OSError:
-                if not _is_whole(folder):  # by another attempt, which was given the same
-                    raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        return _Part(task, folder, count)
-
-    def _fill(self, folder: str, tables: Sequence[Block], count: int) -> None:
-        output = self._output
-        each = output.maxcount if output.maxcount == _UNBOUNDED else -(-count // -(-count // int(output.maxcount)))
-        pattern = os.path.join(folder.replace("%", "%%"), "%06d.tar")
-        with ShardWriter(
-            pattern,
-            each,
-            output.maxsize,
-            compress=compression_of(output.compress, output.target) or False,
-            encoder=self._encoder,
-            keep_meta=self._keep_meta,
-            manifest=_MANIFEST,
-            md5=output.md5,
-            mtime=output.mtime,
-        ) as sink:
-            for sample in _samples(tables):
-                sink.write(sample)
-
-
-@contextlib.contextmanager
-def _told_of(target: str, folder: str) -> Generator[None]:
-    """Let errors name what is written, in place of a folder that nobody knows."""
-    try:
-        yield
-    except WebdsError as error:
-        place: dict[str, Any] = place_of(error)
-        if not place.get("url", "").startswith(folder):
-            raise
-        place["url"] = target
-        raise type(error)(error.message, **place) from error
-
-
-@final
-class _StoreSink(_Sink):
-    """Writes one shard for each task, under a name that goes by the task's number."""
-
-    @override
-    def _write(self, tables: Sequence[Block], count: int, task: int) -> _Part:
-        output = self._output
-        name = ShardPattern(output.target, output.opener).name(task)
-        with TarWriter(
-            name,
-            compress=output.compress,
-            encoder=self._encoder,
-            keep_meta=self._keep_meta,
-            mtime=output.mtime,
-            overwrite=True,
-            opener=output.opener,
-        ) as sink:
-            for sample in _samples(tables):
-                sink.write(sample)
-        return _Part(task, name, count)
-
-
-def _samples(tables: Iterable[Block]) -> Iterator[Sample]:
-    """Yield the rows of blocks as samples."""
-    for table in tables:
-        rows: Iterator[Mapping[str, Any]] = BlockAccessor.for_block(table).iter_rows(public_row_format=True)
-        for row in rows:
-            yield {name: value for name, value in row.items() if value is not None}
-
-
-@final
-class _Hashing:
-    """A file whose content is hashed, and not kept."""
-
-    closed = False
-
-    def __init__(self, *parts: str) -> None:
-        self.hash = hashlib.blake2b("\0".join(parts).encode(), digest_size=16)
-        self._size = 0
-
-    def write(self, data: Any) -> int:
-        self.hash.update(data)
-        self._size += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self._size
-
-    def flush(self) -> None:
-        """Do nothing: nothing is held back."""
-
-    def close(self) -> None:
-        """Do nothing: the hash is still to be asked for."""
-
-
-def _digest(work: str, tables: Iterable[Block]) -> str:
-    """Return what tells the work, and the rows it is given, from others."""
-    file = _Hashing(work)
-    for table in tables:
-        with pa.ipc.new_stream(pa.PythonFile(file, "w"), table.schema) as stream:
-            stream.write_table(table)
-    return file.hash.hexdigest()
-
-
-def _listed(folder: str) -> list[dict[str, Any]]:
-    """Return what is known of the shards in the folder of a task, in their order."""
-    with open(os.path.join(folder, _MANIFEST), encoding="utf-8") as file:
-        shards: list[dict[str, Any]] = json.load(file)["shardlist"]
-    return shards
-
-
-def _is_whole(folder: str) -> bool:
-    """Return whether all shards of a task are there, and none has got its name on a file system without links."""
-    try:
-        return all(os.path.getsize(os.path.join(folder, one["url"])) == one["filesize"] for one in _listed(folder))
-    except FileNotFoundError:
-        return False
-
-
-def _commit(parts: Sequence[_Part], output: Output, names: ShardPattern, *, replaces: bool) -> Written:
+def _commit(parts: Sequence[Part], output: Output, names: ShardPattern, *, replaces: bool) -> Written:
     """Give the shards of all tasks their names, in the order of the rows, and write the manifest.
 
     What is there already of an earlier attempt is replaced by the same, so that this can be broken off anywhere.
@@ -436,7 +223,7 @@ def _commit(parts: Sequence[_Part], output: Output, names: ShardPattern, *, repl
 
 def _listed_or_say(folder: str) -> list[dict[str, Any]]:
     try:
-        return _listed(folder)
+        return listed(folder)
     except FileNotFoundError as error:
         raise WriteError(
             "a task has written shards here, and they are not to be seen from this host: the folder has to be one that "
@@ -478,7 +265,7 @@ def _name(staged: str, path: str, *, replaces: bool) -> None:
         raise open_error("cannot write", path, error) from None
 
 
-def _stored(parts: Sequence[_Part], output: Output) -> Written:
+def _stored(parts: Sequence[Part], output: Output) -> Written:
     """Remove shards that are not of this work, and count those that are."""
     names = {part.place for part in parts}
     remove_shards(_without(output.existing(), names), output)
