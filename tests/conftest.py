@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +55,24 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureStore]:
         pytest.skip("needs Azurite: npm install --global azurite")
     with serving_azure(program, tmp_path_factory.mktemp("azurite")) as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """The address of a Ray cluster of two processors."""
+    from rays import serving_ray
+
+    with serving_ray() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def local_ray(ray_address: str) -> Iterator[ModuleType]:
+    """The module ``ray``, connected to the cluster; not for longer, as other tests fork this process."""
+    from rays import connected
+
+    with connected(ray_address) as ray:
+        yield ray
 
 
 @pytest.fixture(params=["google", "azure"])

@@ -16,7 +16,16 @@ from urllib.parse import unquote
 
 from webds.errors import UrlError
 
-__all__ = ["check_scheme", "expand_braces", "has_glob", "local_glob", "local_path", "path_url", "scheme_of"]
+__all__ = [
+    "absolute_url",
+    "check_scheme",
+    "expand_braces",
+    "has_glob",
+    "local_glob",
+    "local_path",
+    "path_url",
+    "scheme_of",
+]
 
 _SCHEME: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]+)(?:://|::)")
 _PREFIX: Final = re.compile(r"(?P<scheme>file|pipe):", re.IGNORECASE)
@@ -76,6 +85,12 @@ def path_url(path: str) -> str:
     A file may be called ``-`` or ``pipe:…``: where a directory listing or a `pathlib.Path` named it, it is a file.
     """
     return path if local_path(path) == path else os.path.join(os.curdir, path)
+
+
+def absolute_url(url: str) -> str:
+    """Return the URL of the same file for processes that work in other folders; other URLs as they are."""
+    path = local_path(url)
+    return url if path is None or os.path.isabs(path) else path_url(os.path.abspath(path))
 
 
 def has_glob(text: str) -> bool:

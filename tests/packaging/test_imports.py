@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
-LAZY = {"torch", "PIL", "av", "fsspec", "jinja2", "msgpack", "pytest", "soundfile", "urllib3", "zmq", "zstandard"}
+LAZY = {
+    "torch", "PIL", "av", "fsspec", "jinja2", "msgpack", "pytest", "ray", "soundfile", "urllib3", "zmq", "zstandard",
+}  # fmt: skip
 WITH_TORCH = (
     "webds.testing", "webds.datasets", "webds.plans.resuming",
-    "webds.tools.bench", "webds.cli.bench", "webds.tools.planning", "webds.cli.plan",
+    "webds.tools.bench", "webds.cli.bench", "webds.tools.planning", "webds.cli.plan", "webds.ray",
 )  # fmt: skip
 LOADED = f"import sys; print(*({LAZY} & sys.modules.keys()))"
 EVERY_LOWER_MODULE = f"""

@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Literal, TypeAlias, final
 
 import click
+from click.core import ParameterSource
 from typing_extensions import TypeVar
 
 from webds.index.manifest import read_list
+from webds.tools.engine import Engine
 from webds.urls import scheme_of
 
 __all__ = [
     "End",
     "as_json",
     "engine",
+    "engine_of",
     "expand",
     "index",
     "jobs",
@@ -93,13 +96,51 @@ jobs: Final = _Option(
     "-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Number of processes."
 )
 
-engine: Final = _Option(
+_engine: Final = _Option(
     "--engine",
-    type=click.Choice(["local"]),
+    "engine",
+    type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="What runs the work: processes of this host.",
+    help="What does the work: processes of this host, or a Ray cluster (extra ray); -j bounds the tasks at once there.",
 )
+
+_address: Final = _Option(
+    "--address",
+    metavar="ADDRESS",
+    help="The Ray cluster, such as auto or HOST:6379; by default one of this host, which is started if need be.",
+)
+
+
+def engine(command: CommandT) -> CommandT:
+    """Add the options that say what does the work, for `engine_of`."""
+    return _engine(_address(command))
+
+
+def engine_of(name: str, address: str | None, *others: str) -> Engine | None:
+    """Return the engine that the options say; None for processes of this host.
+
+    Args:
+        name: what ``--engine`` says.
+        address: what ``--address`` says.
+        *others: what is read and written: other hosts have not the streams of this process.
+
+    Raises:
+        click.UsageError: options that do not go together.
+        MissingExtraError: Ray is not installed.
+    """
+    if name == "local":
+        if address is not None:
+            raise click.UsageError("--address is for --engine ray")
+        return None
+    if "-" in others:
+        raise click.UsageError("--engine ray reads and writes no standard streams (-): name files or URLs")
+    from webds.tools.rayengine import RayEngine  # noqa: PLC0415  # an extra, and slow
+
+    context = click.get_current_context()
+    given = context.get_parameter_source("jobs") is not ParameterSource.DEFAULT
+    return RayEngine(address, jobs=context.params["jobs"] if given else None)
+
 
 overwrite: Final = _Option("--overwrite", is_flag=True, help="Replace what is there already.")
 

@@ -59,11 +59,13 @@ def command(
     overwrite: bool,
     jobs: int,
     engine: str,
+    address: str | None,
     as_json: bool,
 ) -> None:
     """Copy shards."""
     if as_json and target == "-":
         raise click.UsageError("--json and the copy would both go to standard output")
+    runs = arguments.engine_of(engine, address, *urls, target)
     with progress() as bar, usage_errors():
         done = copy(
             urls,
@@ -73,6 +75,7 @@ def command(
             manifest=manifest,
             overwrite=overwrite,
             jobs=jobs,
+            engine=runs,
             progress=bar,
         )
     if as_json:

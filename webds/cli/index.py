@@ -33,6 +33,7 @@ Examples:
   webds index 'data/train-*.tar'
   webds index -j 8 --md5 -o train.json 'data/train-{000000..000146}.tar'
   webds index --directory index/ 's3://bucket/train-*.tar'
+  webds index --engine ray --address auto 'data/train-*.tar'
 """
 
 
@@ -50,6 +51,7 @@ Examples:
 @click.option("--rebuild", is_flag=True, help="Do again what is there already.")
 @arguments.missing_end
 @arguments.jobs
+@arguments.engine
 @arguments.as_json
 def command(
     urls: list[str],
@@ -59,12 +61,15 @@ def command(
     rebuild: bool,
     missing_end: arguments.End,
     jobs: int,
+    engine: str,
+    address: str | None,
     as_json: bool,
 ) -> None:
     """Write an index."""
+    chosen = arguments.engine_of(engine, address, *urls)
     work = IndexWork.of(urls, manifest=manifest, directory=directory, md5=md5, missing_end=missing_end, rebuild=rebuild)
-    engine = engine_for([job.url for job in work.due], None, jobs)
-    with progress() as bar, contextlib.closing(engine.run(index_shard, work.due)) as entries:
+    runs = engine_for([job.url for job in work.due], chosen, jobs)
+    with progress() as bar, contextlib.closing(runs.run(index_shard, work.due)) as entries:
         bar.begin("index", len(work.due), "shards")
         for _ in work.record(entries):
             bar.advance(1)

@@ -38,13 +38,15 @@ again: decode no more than it needs.
 TARGET is a folder, with a slash at the end, for shards of the same names; a pattern such as out/x-%06d.tar; or, for a
 single shard, its name, or - for standard output.
 
-With -j, shards are worked on in several processes. Ctrl-C leaves whole shards only; the same command goes on from
-there, unless the function's file was changed. --overwrite begins anew.
+With -j, shards are worked on in several processes; with --engine ray, on the hosts of a Ray cluster, which have to
+see the same files. Ctrl-C leaves whole shards only; the same command goes on from there, unless the function's file was
+changed. --overwrite begins anew.
 
 \b
 Examples:
   webds map resize.py:smaller 'train-{000..146}.tar' -o small/ -j 8
   webds map captions:clean 'x-*.tar' -o 'clean-%06d.tar' --decode json --index
+  webds map embed.py:embed 's3://b/x-{0..999}.tar' -o s3://b/e/ --engine ray --address auto
   webds map --on-error skip checks.py:only_good x.tar -o good.tar
 
 \b
@@ -86,6 +88,7 @@ def command(
     on_error: Literal["raise", "skip"],
     jobs: int,
     engine: str,
+    address: str | None,
     missing_end: arguments.End,
     as_json: bool,
     **given: Any,
@@ -95,6 +98,7 @@ def command(
     refuse_json_beside_shard(output, as_json=as_json)
     named = function(name)
     assert named is not None
+    runs = arguments.engine_of(engine, address, *urls, output.target)
     with progress() as bar, usage_errors():
         done = map_shards(
             named,
@@ -105,6 +109,7 @@ def command(
             on_error=on_error,
             selection=selection_of(given),
             jobs=jobs,
+            engine=runs,
             missing_end=missing_end,
             progress=bar,
         )

@@ -82,12 +82,14 @@ def command(
     split: str | None,
     jobs: int,
     engine: str,
+    address: str | None,
     as_json: bool,
     **given: Any,
 ) -> None:
     """Write files or rows as shards."""
     output = output_of(given)
     refuse_json_beside_shard(output, as_json=as_json)
+    runs = arguments.engine_of(engine, address, path, output.target)
     with progress() as bar, usage_errors():
         columns = None
         if key is not None or files or fields or no_rest or replace_dots or rest != "json":
@@ -101,7 +103,7 @@ def command(
         source = pack_source(path, kind, columns=columns, split=split, dot=dot, class_names=class_names)
         if classes is not None and not isinstance(source, ImageFolderSource):
             raise click.UsageError("--classes is for image folders")
-        done = pack(source, output, jobs=jobs, progress=bar)
+        done = pack(source, output, jobs=jobs, engine=runs, progress=bar)
         if classes is not None and isinstance(source, ImageFolderSource):
             write_classes(source, classes)
     said(done.written, done.passed, as_json=as_json)

@@ -88,6 +88,7 @@ def command(
     scratch: str | None,
     jobs: int,
     engine: str,
+    address: str | None,
     missing_end: arguments.End,
     as_json: bool,
     **given: Any,
@@ -97,6 +98,7 @@ def command(
     refuse_json_beside_shard(output, as_json=as_json)
     if by is not None and arrangement != "sort":
         raise click.UsageError("--by is for --sort")
+    runs = arguments.engine_of(engine, address, *urls, output.target)
     with progress() as bar, usage_errors():
         done = reshard(
             urls,
@@ -109,6 +111,7 @@ def command(
             memory=int(memory),
             scratch=scratch,
             jobs=jobs,
+            engine=runs,
             missing_end=missing_end,
             progress=bar,
         )

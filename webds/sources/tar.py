@@ -22,6 +22,7 @@ from webds.streams.observing import observed_open
 from webds.streams.verify import Verify, VerifyingReader
 from webds.tar import Duplicates, MissingEnd, ReadStats, base_plus_ext, read_files, read_samples
 from webds.typing import KeyFunction, Sample, T_co
+from webds.urls import absolute_url
 
 __all__ = ["Ahead", "MemberSource", "TarShards", "TarSource", "Urls"]
 
@@ -118,6 +119,20 @@ class TarShards(Source[T_co]):
         source = attrs.evolve(self, urls=list(urls), **changes)
         listed = [known.get(url) or ListedShard(url) for url in urls]
         object.__setattr__(source, "_listed", listed)  # what it would be expanded to
+        return source
+
+    def absolute(self) -> Self:
+        """Return the source in which all local paths are absolute, for processes that work in other folders."""
+        listed = [
+            attrs.evolve(
+                shard,
+                url=absolute_url(shard.url),
+                more={name: absolute_url(value) if name == "index" else value for name, value in shard.more.items()},
+            )
+            for shard in self._listed
+        ]
+        source = attrs.evolve(self, urls=[shard.url for shard in listed])
+        object.__setattr__(source, "_listed", listed)
         return source
 
     @functools.cached_property

@@ -21,17 +21,18 @@ from contextvars import ContextVar
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
-from typing import Any, Final, NoReturn, final
+from typing import Any, Final, NoReturn, TypeAlias, final
 
 from typing_extensions import TypeVar, override
 
 from webds.errors import WorkerError, place_of
 
-__all__ = ["Engine", "ProcessEngine", "SerialEngine", "engine_of", "report"]
+__all__ = ["Elsewhere", "Engine", "ProcessEngine", "Report", "SerialEngine", "call", "engine_of", "portable", "report"]
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
-Report = Callable[[int], object]
+Report: TypeAlias = Callable[[int], object]
+"""What hears how much more is done."""
 
 _INTERVAL: Final = 0.1
 """Seconds between two reports of one process."""
@@ -75,6 +76,10 @@ class Engine(ABC):
             Exception: what ``function`` raised.
         """
 
+    def at_once(self) -> int:
+        """Return how many tasks are under way at the same time, at most, and share the memory that is given to all."""
+        return 1
+
 
 @final
 class SerialEngine(Engine):
@@ -85,10 +90,11 @@ class SerialEngine(Engine):
         self, function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], heard: Report | None = None
     ) -> Generator[ResultT]:
         for task in tasks:
-            yield _call(function, task, heard)
+            yield call(function, task, heard)
 
 
-def _call(function: Callable[[TaskT], ResultT], task: TaskT, heard: Report | None) -> ResultT:
+def call(function: Callable[[TaskT], ResultT], task: TaskT, heard: Report | None) -> ResultT:
+    """Do a task here, with ``heard`` for what it reports."""
     token = _listener.set(heard)
     try:
         return function(task)
@@ -112,6 +118,10 @@ class ProcessEngine(Engine):
         if jobs < 1:
             raise ValueError(f"jobs={jobs}: expected a number from 1")
         self.jobs: int = jobs
+
+    @override
+    def at_once(self) -> int:
+        return self.jobs
 
     @override
     def run(
@@ -179,7 +189,7 @@ class _Worker:
         self.task = None
         if kind == "error":
             error, text = value
-            error.__cause__ = error.__cause__ or _Elsewhere(text)
+            error.__cause__ = error.__cause__ or Elsewhere(text)
             raise error
         done[number] = value
 
@@ -196,7 +206,7 @@ class _Worker:
 
 
 @final
-class _Elsewhere(Exception):  # noqa: N818  # it is what another process printed
+class Elsewhere(Exception):  # noqa: N818  # it is what another process printed
     """The traceback of an exception in another process."""
 
     def __init__(self, text: str) -> None:
@@ -271,10 +281,10 @@ def _work(connection: Connection, code: bytes) -> None:
             try:
                 if not known:
                     known.append(pickle.loads(code))  # noqa: S301  # from the process that started this one
-                answer = "done", _call(known[0], task, reports.add)
+                answer = "done", call(known[0], task, reports.add)
                 data = _pickled(answer)
             except Exception as error:
-                data = _pickled(("error", (_portable(error), traceback.format_exc())))
+                data = _pickled(("error", (portable(error), traceback.format_exc())))
             reports.flush()
             connection.send_bytes(data)
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -319,7 +329,7 @@ class _Reports:
         self._sent = time.monotonic()
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """Return an exception that another process can have: this one, or what it says."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301  # of the line itself

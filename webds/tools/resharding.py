@@ -23,7 +23,7 @@ from webds.sinks.pattern import ShardPattern
 from webds.sources.tar import TarSource, Urls
 from webds.tar import MissingEnd, base_plus_ext, is_metadata, read_members
 from webds.tar.header import shown
-from webds.tools.engine import Engine, SerialEngine, report
+from webds.tools.engine import Engine, report
 from webds.tools.functions import identity_of
 from webds.tools.jobs import Job, job_url, running
 from webds.tools.mapping import convert
@@ -152,7 +152,7 @@ def reshard(
         if arrangement == "keep":
             return Resharded(_written(work, work.in_order(), job), work.passed)
         with _scratch(output, folder, job) as aside:
-            return Resharded(_written(work, work.rearranged(job, aside, runs, jobs), job), work.passed)
+            return Resharded(_written(work, work.rearranged(job, aside, runs), job), work.passed)
 
 
 def _written(work: _Work, samples: Generator[tuple[str, Sample]], job: Job) -> Written:
@@ -223,10 +223,10 @@ class _Work:
                 raise ValueError(f"keys={self.keys!r}: {what} ({error})") from error
             yield {**sample, "__key__": name}
 
-    def rearranged(self, job: Job, folder: str, engine: Engine, jobs: int) -> Generator[tuple[str, Sample]]:
+    def rearranged(self, job: Job, folder: str, engine: Engine) -> Generator[tuple[str, Sample]]:
         """Yield the samples in another order, each with its shard; ``folder`` holds what is put aside."""
         shards = self.source.shards()
-        memory = self.memory if isinstance(engine, SerialEngine) else max(_LEAST_MEMORY, self.memory // jobs)
+        memory = max(_LEAST_MEMORY, self.memory // engine.at_once())
         scatter = _Scatter(self.source, self.arrangement, self.seed, self.by, self.selection, folder, memory)
         tasks = [_Task(number, shard) for number, shard in enumerate(shards)]
         self.progress.begin(
