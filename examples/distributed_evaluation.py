@@ -10,13 +10,13 @@ torch.distributed connects (gloo); each counts what it gets right, and the sums 
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import tempfile
 
 import numpy as np
 import torch
 import torch.distributed
-import torch.multiprocessing
 
 import webds
 
@@ -28,18 +28,20 @@ except ImportError:
 RANKS = 3
 
 
-def write_shards(directory: str) -> torch.Tensor:
-    """Write all digits into shards, with an index; return the mean image of each class, of shape (10, 64)."""
+def write_shards(directory: str) -> None:
+    """Write all digits into shards, with an index; and the mean image of each class, of shape (10, 64)."""
     pixels, labels = load_digits(return_X_y=True)
     images = (pixels.reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)
     with webds.ShardWriter(f"{directory}/digits-%03d.tar", maxcount=500, manifest="digits.json") as sink:
         for i, (image, label) in enumerate(zip(images, labels, strict=True)):
             sink.write({"__key__": f"digit{i:05d}", "png": image, "cls": int(label)})
-    return torch.stack([torch.from_numpy(images[labels == k]).float().div(255).mean(0).flatten() for k in range(10)])
+    means = np.stack([images[labels == label].mean(0).reshape(64) / 255 for label in range(10)])
+    np.save(f"{directory}/means.npy", means.astype(np.float32))
 
 
-def count(directory: str, means: torch.Tensor, workers: int) -> torch.Tensor:
+def count(directory: str, workers: int) -> torch.Tensor:
     """Classify this rank's samples by the nearest mean; return how often each sample came, and how many are right."""
+    means = torch.from_numpy(np.load(f"{directory}/means.npy"))
     builder = (
         webds.DatasetBuilder(f"{directory}/digits.json")
         .indexed()
@@ -56,12 +58,11 @@ def count(directory: str, means: torch.Tensor, workers: int) -> torch.Tensor:
     return counts
 
 
-def evaluate(rank: int, directory: str, means: torch.Tensor) -> None:
+def evaluate(rank: int, directory: str) -> None:
     """Be one rank; rank 0 saves the sums."""
-    torch.set_num_threads(1)
     meeting = f"file://{directory}/meeting"
     torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=RANKS)
-    counts = count(directory, means, workers=2)
+    counts = count(directory, workers=2)
     print(f"rank {rank}: {int(counts[:-1].sum())} samples", flush=True)
     torch.distributed.all_reduce(counts)
     if rank == 0:
@@ -72,10 +73,18 @@ def evaluate(rank: int, directory: str, means: torch.Tensor) -> None:
 def main() -> int:
     """Run the example; return 0 if the ranks together count what one process does."""
     with tempfile.TemporaryDirectory() as directory:
-        means = write_shards(directory)
-        torch.multiprocessing.spawn(evaluate, (directory, means), nprocs=RANKS)
+        write_shards(directory)
+        # What torchrun does on several machines. This process has not used torch yet, so that it can be forked.
+        context = multiprocessing.get_context("fork")
+        ranks = [context.Process(target=evaluate, args=(rank, directory)) for rank in range(RANKS)]
+        for process in ranks:
+            process.start()
+        for process in ranks:
+            process.join()
+        if any(process.exitcode for process in ranks):
+            return 1
         counts = torch.load(f"{directory}/counts.pt", weights_only=True)
-        alone = count(directory, means, workers=0)
+        alone = count(directory, workers=0)
     once = int((counts[:-1] == 1).sum())
     right, right_alone = int(counts[-1]), int(alone[-1])
     print(f"{once} of {len(counts) - 1} samples came exactly once; {right} are right, {right_alone} by one process")

@@ -48,9 +48,9 @@ class Tile:
     """
 
     heights: NDArray[np.int16]
-    west: float
-    north: float
-    step: float
+    west: float = attrs.field(converter=float)
+    north: float = attrs.field(converter=float)
+    step: float = attrs.field(converter=float)
 
     @override
     def __eq__(self, other: object) -> bool:

@@ -11,11 +11,10 @@ accounted for, and the two networks are equal to the last bit.
 
 from __future__ import annotations
 
-import argparse
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -94,10 +93,12 @@ def save(
     path.with_suffix(".new").replace(path)
 
 
-def run(directory: Path, name: str, workers: int, die_after: int = 0) -> int:
+def run(directory: Path, name: str, workers: int, die_after: int | None = None) -> int | None:
     """Train in a process of its own, and return how it ended."""
-    options = ["--name", name, "--workers", str(workers), "--die-after", str(die_after)]
-    return subprocess.run([sys.executable, __file__, str(directory), *options], check=False).returncode
+    process = multiprocessing.get_context("fork").Process(target=train, args=(directory, name, workers, die_after))
+    process.start()
+    process.join()
+    return process.exitcode
 
 
 def batches(directory: Path, name: str) -> tuple[dict[int, tuple[int, list[str]]], int]:
@@ -112,6 +113,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
         write_shards(directory)
+        # Imports what each of the processes would import for itself, which takes longer than the training.
+        torch.optim.SGD([torch.zeros(1, requires_grad=True)])
         if run(directory, "killed", workers=2, die_after=42) != -signal.SIGKILL:
             return 1
         print("killed after 42 batches")
@@ -131,12 +134,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("directory", nargs="?", type=Path)
-    parser.add_argument("--name", default="whole")
-    parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--die-after", type=int, default=0)
-    options = parser.parse_args()
-    if options.directory is None:
-        sys.exit(main())
-    train(options.directory, options.name, options.workers, options.die_after or None)
+    sys.exit(main())

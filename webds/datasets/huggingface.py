@@ -21,9 +21,10 @@ from webds.codecs.video import VideoDecoder
 from webds.datasets.builder import DatasetBuilder
 from webds.datasets.dataset import BaseDataset, Dataset
 from webds.errors import EmptyDatasetError, FieldError, MissingExtraError, annotate
-from webds.plans.plan import ComposedSource
+from webds.plans.plan import ComposedSource, Plan
 from webds.sources.columns import Naming
 from webds.sources.huggingface import HuggingFaceRows, HuggingFaceStream
+from webds.splitters import SplitExplicit
 from webds.stages.base import EachStage
 from webds.stages.fields import Decode
 from webds.stages.functions import Map
@@ -132,8 +133,9 @@ def to_hf(
     on from a state as it does with any other. Nothing is written. A row has ``__key__`` and the fields by their names,
     null for a field that a sample does not have.
 
-    Images, audio and video that are bytes stay so, for `datasets` to decode; other bytes are decoded by their
-    extension. Arrays and tensors become lists of their dtype.
+    Images, audio and video that are bytes stay so, for `datasets` to decode, which takes its package torchcodec for
+    audio and video; other bytes are decoded by their extension. Arrays and tensors become lists of their dtype. What
+    `on_error` lets pass, ``max_errors`` of each shard, is left out.
 
     Args:
         data: a builder, with stages of single samples: `decode`, `rename`, `map`, `filter`, `join` and the like. Its
@@ -162,28 +164,31 @@ def to_hf(
     plan = attrs.evolve(plan, remainder=None, checks_empty=False).then(Map(f=_sample_of))
     plan = plan.then(Decode(spec=_decoders(features or {})))
     if features is None:
-        features = library.Features(_told(library, Dataset[Any].of(plan)))
-    rows = Dataset[Any].of(plan.then(Map(f=_Row(features))))
-    shards = list(range(len(rows.urls)))
-    made: Any = library.IterableDataset.from_generator(_Shards(rows), features=features, gen_kwargs={"shards": shards})
+        features = library.Features(_told(library, plan))
+    rows = _Rows(plan.then(Map(f=_Row(features))), len(Dataset[Any].of(plan).urls))
+    shards = list(range(rows.total))
+    made: Any = library.IterableDataset.from_generator(rows, features=features, gen_kwargs={"shards": shards})
     return cast("datasets.IterableDataset", made)
 
 
 @final
 @attrs.frozen(eq=False)
-class _Shards:
+class _Rows:
     """What generates rows: all of the shards of these numbers, whoever asks.
 
+    `datasets` reads several shards at once, in threads, so that each is an iteration of a dataset of its own.
+
     Attributes:
-        rows: the rows of all shards.
+        plan: the rows of all shards.
+        total: how many shards there are.
     """
 
-    rows: Dataset[Any]
+    plan: Plan
+    total: int
 
     def __call__(self, shards: list[int]) -> Iterator[dict[str, Any]]:
         for number in shards:
-            self.rows.subset = (number, len(self.rows.urls))
-            yield from self.rows
+            yield from Dataset[Any].of(attrs.evolve(self.plan, splitter=SplitExplicit(number, self.total)))
 
 
 def _sample_of(value: Any) -> Sample:
@@ -197,7 +202,8 @@ def _sample_of(value: Any) -> Sample:
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         named: dict[str, Any] = cast("Any", value)._asdict()
         return named
-    raise TypeError(f"to_hf() makes rows of samples and of records, whose fields have names, not of {type(value).__name__}")
+    kind = type(value).__name__
+    raise TypeError(f"to_hf() makes rows of samples and of records, whose fields have names, not of {kind}")
 
 
 def _decoders(features: Mapping[str, Any]) -> dict[str, AnyDecoder]:
@@ -209,13 +215,13 @@ def _decoders(features: Mapping[str, Any]) -> dict[str, AnyDecoder]:
     return known | {name: bytes for name, feature in features.items() if getattr(feature, "dtype", None) in _BINARY}
 
 
-def _told(library: Any, dataset: Dataset[Any]) -> dict[str, Any]:
+def _told(library: Any, plan: Plan) -> dict[str, Any]:
     """Return the features that the first samples have.
 
     Raises:
         EmptyDatasetError: there are none.
     """
-    dataset.subset = (0, 1)  # the first of all, at every rank
+    dataset = Dataset[Any].of(attrs.evolve(plan, splitter=SplitExplicit(0, 1)))  # the first of all, at every rank
     columns: dict[str, list[Any]] = {}
     with contextlib.closing(cast("Generator[Sample]", iter(dataset))) as samples:
         for sample in itertools.islice(samples, _LOOKED_AT):
@@ -343,9 +349,11 @@ def _check(value: Any, feature: Any) -> None:
             _check(inner, inside)
     elif hasattr(feature, "pa_type"):
         try:
-            pa.scalar(value, type=feature.pa_type)
+            held = pa.scalar(value, type=feature.pa_type)
         except (pa.ArrowException, TypeError, OverflowError) as error:
             raise _unfit(repr(value), feature) from error
+        if isinstance(value, float) and pa.types.is_integer(held.type) and held.as_py() != value:
+            raise _unfit(repr(value), feature)  # Arrow cuts it off
 
 
 def _unfit(what: str, feature: Any) -> FieldError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 import enum
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -132,7 +132,7 @@ class Naming:
         asked_for = {name: field for field, name in self.fields.items()}
         columns: list[Column] = []
         for name, kind in zip(names, schema.types, strict=True):
-            if name == key and name not in asked_for or name in ("__key__", "__url__"):
+            if (name == key and name not in asked_for) or name in ("__key__", "__url__"):
                 continue
             columns.append(_column(name, _kind_of(kind, name), asked_for.get(name)))
         taken: dict[str, str] = {}
@@ -150,7 +150,9 @@ class Naming:
 def _column(name: str, kind: _Kind, asked: str | None) -> Column:
     plain = plain_name(name)
     if asked is not None:
-        return Column(name, kind, asked.lower().removeprefix("."), plain)
+        field = asked.lower().removeprefix(".")
+        as_json = kind is _Kind.ARRAY and field.rpartition(".")[2] in _EXTENSIONS[_Kind.JSON]
+        return Column(name, _Kind.JSON if as_json else kind, field, plain)
     last = plain.rpartition(".")[2]
     if kind in _EXTENSIONS:
         known = _EXTENSIONS[kind]
@@ -224,8 +226,7 @@ def _array(cell: Any) -> Any:
         return np.asarray(cell.as_py(), dtype=cell.type.value_type)
     values = cell.values
     if values.null_count:
-        raise FieldError("a list of numbers with nulls in it is no array: fields={'name.json': …} cannot say it either; "
-                         "fill them by the map of the data set")  # fmt: skip
+        raise FieldError("a list of numbers with nulls in it is no array: say fields={'name.json': …} of the column")
     return values.to_numpy(zero_copy_only=False)
 
 
@@ -235,9 +236,9 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    if isinstance(value, datetime.date | datetime.time):  # a datetime, or pandas' Timestamp, is a date
+    if isinstance(value, dt.date | dt.time):  # a datetime, or pandas' Timestamp, is a date
         return value.isoformat()
-    if isinstance(value, datetime.timedelta):
+    if isinstance(value, dt.timedelta):
         return value.total_seconds()
     return str(value) if isinstance(value, decimal.Decimal) else value
 

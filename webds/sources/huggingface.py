@@ -60,9 +60,7 @@ class _Rows:
         wanted = {column.name for column in columns} | ({key} if key is not None else set())
         return [name for name in schema.names if name in wanted] or schema.names[:1]
 
-    def _samples(
-        self, table: Any, columns: Iterable[Column], numbers: Iterable[str], shard: str
-    ) -> Generator[Sample]:
+    def _samples(self, table: Any, columns: Iterable[Column], numbers: Iterable[str], shard: str) -> Generator[Sample]:
         """Yield the rows of a table, of which ``numbers`` are the keys where no column has them."""
         name = self.naming.key_column(table.column_names)
         keys: Iterable[str] = numbers
@@ -102,9 +100,7 @@ class HuggingFaceRows(_Rows, IndexedSource[Sample]):
         return self._read(shard, lo, range(min(start, hi - lo), hi - lo), fields)
 
     @override
-    def read_at(
-        self, shard: str, ordinals: Iterable[int], fields: Collection[str] | None = None
-    ) -> Generator[Sample]:
+    def read_at(self, shard: str, ordinals: Iterable[int], fields: Collection[str] | None = None) -> Generator[Sample]:
         lo, hi = self._bounds[shard]
         return self._read(shard, lo, _checked(ordinals, hi - lo, shard), fields)
 
