@@ -16,6 +16,7 @@ import tempfile
 import numpy as np
 import torch
 from torch import nn
+from typing_extensions import override
 
 import webds
 
@@ -35,7 +36,7 @@ def vowel(name: str, random: np.random.Generator) -> bytes:
     pitch = random.uniform(90, 250)
     harmonics = pitch * np.arange(1, int(RATE / 2 / pitch))
     formants = np.array(FORMANTS[name]) * random.uniform(0.9, 1.1)
-    strength = sum(1 / (1 + ((harmonics - formant) / 80) ** 2) for formant in formants)
+    strength = (1 / (1 + ((harmonics[:, None] - formants) / 80) ** 2)).sum(1)
     sound = (strength[:, None] * np.sin(2 * np.pi * harmonics[:, None] * time)).sum(0)
     sound = sound / np.abs(sound).max() * 0.5 + random.normal(0, 0.02, len(time))
     stream = io.BytesIO()
@@ -76,10 +77,12 @@ class Classifier(nn.Module):
         super().__init__()
         self.moment = nn.Sequential(nn.Linear(129, 32), nn.ReLU(), nn.Linear(32, len(VOWELS)))
 
+    @override
     def forward(self, spectra: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Return logits of shape (N, 5)."""
         inside = (torch.arange(spectra.shape[1]) < lengths[:, None]).unsqueeze(2)
-        return (self.moment(spectra) * inside).sum(1) / lengths[:, None]
+        logits: torch.Tensor = (self.moment(spectra) * inside).sum(1) / lengths[:, None]
+        return logits
 
 
 def main() -> int:
@@ -97,12 +100,14 @@ def main() -> int:
         optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
         loader = batches("train").loader(num_workers=1)
         for epoch in range(5):
+            losses: list[float] = []
             for spectra, lengths, labels in loader:
                 loss = nn.functional.cross_entropy(model(spectra, lengths), labels)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-            print(f"epoch {epoch}  loss {loss.item():.3f}")
+                losses.append(loss.item())
+            print(f"epoch {epoch}  loss {np.mean(losses):.3f}")
         right = total = 0
         for spectra, lengths, labels in batches("test").loader():
             right += int((model(spectra, lengths).argmax(1) == labels).sum())

@@ -20,9 +20,11 @@ import torch
 import webds
 
 try:
-    import webdataset as wds  # type: ignore[import-untyped]
+    import webdataset  # type: ignore[import-untyped]
 except ImportError:
     sys.exit("this example needs webdataset: pip install 'webds[examples]'")
+
+wds: Any = webdataset  # it has no types
 
 
 def samples() -> list[dict[str, Any]]:
@@ -48,13 +50,14 @@ def write_new(pattern: str) -> None:
 
 def read_old(urls: str) -> Iterable[Any]:
     """Read batches as before."""
-    return (  # type: ignore[no-any-return]
+    dataset: Iterable[Any] = (
         wds.WebDataset(urls, shardshuffle=False)
         .decode("torchrgb")
         .to_tuple("png", "cls", "json")
         .map_tuple(lambda image: image * 2 - 1, lambda label: label, lambda info: info["i"])
         .batched(10)
     )
+    return dataset
 
 
 def read_kept(urls: str) -> Iterable[Any]:

@@ -98,7 +98,8 @@ class TileCodec(webds.Codec[Tile]):
         if len(raw) != size or not inflater.eof or inflater.unused_data:
             raise webds.DecodeError("a tile with more or fewer heights than its header says", field=field)
         steps = np.frombuffer(raw, "<i2").reshape(height, width)
-        return Tile(np.cumsum(steps, axis=1, dtype=np.int16), west, north, step)
+        heights: NDArray[np.int16] = np.cumsum(steps, axis=1, dtype=np.int16)
+        return Tile(heights, west, north, step)
 
 
 def island(west: float, north: float, size: int = 64) -> Tile:
@@ -127,7 +128,8 @@ if CodecSuite is not None:
         @override
         def unencodable(self) -> Sequence[tuple[Any, str]]:
             flat = np.zeros((2, 2), np.int16)
-            others = [Tile(flat.astype(np.int32), 0, 0, 1), Tile(flat[0], 0, 0, 1), Tile(flat, math.nan, 0, 1)]
+            wider: Any = flat.astype(np.int32)
+            others = [Tile(wider, 0, 0, 1), Tile(flat[0], 0, 0, 1), Tile(flat, math.nan, 0, 1)]
             return [(value, "tile") for value in (*others, flat, None)]
 
         @override

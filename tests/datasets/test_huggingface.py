@@ -179,7 +179,7 @@ def test_shards_are_what_rows_are_cut_into() -> None:
     assert len(webds.from_hf(_rows(2001)).build()) == 2001
     with pytest.raises(ValueError, match="expected a number from 1"):
         webds.from_hf(_rows(), shards=0)
-    with pytest.raises(TypeError, match="a stream has its shards already, 4"):
+    with pytest.raises(TypeError, match="a stream has its shards already"):
         webds.from_hf(_stream(), shards=2)
 
 
@@ -278,7 +278,8 @@ def test_without_datasets_the_error_names_the_extra(monkeypatch: pytest.MonkeyPa
     import sys
 
     monkeypatch.setitem(sys.modules, "datasets", None)
-    for call in (lambda: webds.from_hf(None), lambda: webds.to_hf(webds.DatasetBuilder("x.tar"))):  # type: ignore[arg-type]
+    nothing: Any = None
+    for call in (lambda: webds.from_hf(nothing), lambda: webds.to_hf(webds.DatasetBuilder("x.tar"))):
         with pytest.raises(MissingExtraError, match=r"pip install 'webds\[datasets\]'"):
             call()
 
@@ -423,7 +424,7 @@ def _leaf(feature: Any) -> str:
 
 
 def test_datasets_divides_the_shards_among_its_workers(tmp_path: Path) -> None:
-    made = webds.to_hf(webds.DatasetBuilder(numbered_shards(tmp_path)))
+    made: Any = webds.to_hf(webds.DatasetBuilder(numbered_shards(tmp_path)))
     for workers in (0, 2, 3):
         loader: Any = torch.utils.data.DataLoader(made, batch_size=None, num_workers=workers)
         assert sorted(row["cls"] for row in loader) == list(range(20))

@@ -103,25 +103,33 @@ def from_hf(
     naming = Naming(key, {} if fields is None else dict(fields))
     if isinstance(dataset, library.IterableDataset):
         if shards is not None:
-            raise TypeError(f"from_hf(shards={shards}): a stream has its shards already, {dataset.num_shards} of them")
-        if getattr(dataset, "_distributed", None) is not None:
-            raise TypeError("from_hf(): this data set was split over nodes already, and webds does that: give it whole")
-        if dataset.features is not None:
-            naming.columns(dataset.features.arrow_schema)
-        return DatasetBuilder(HuggingFaceStream(dataset, naming))
+            raise TypeError(f"from_hf(shards={shards}): a stream has its shards already")
+        return DatasetBuilder(_stream(dataset, naming))
     if not isinstance(dataset, library.Dataset):
         splits = f", with the splits {', '.join(map(repr, dataset))}: give one" if isinstance(dataset, dict) else ""
         raise TypeError(f"from_hf() takes a Dataset or IterableDataset of datasets, not a {type(dataset).__name__}"
                         f"{splits}")  # fmt: skip
+    return DatasetBuilder(_rows(dataset, naming, shards))
+
+
+def _stream(dataset: Any, naming: Naming) -> HuggingFaceStream:
+    if getattr(dataset, "_distributed", None) is not None:
+        raise TypeError("from_hf(): this data set was split over nodes already, and webds does that: give it whole")
+    if dataset.features is not None:
+        naming.columns(dataset.features.arrow_schema)
+    return HuggingFaceStream(dataset, naming)
+
+
+def _rows(dataset: Any, naming: Naming, shards: int | None) -> HuggingFaceRows:
     if dataset.format["type"] == "custom":
         raise TypeError("from_hf(): this data set has a transform, which is not run: give reset_format() of it, and "
                         "the function to map() behind from_hf")  # fmt: skip
+    if shards is not None and shards < 1:
+        raise ValueError(f"from_hf(shards={shards}): expected a number from 1")
     naming.columns(dataset.features.arrow_schema)
     rows = len(dataset)
     count = max(1, -(-rows // _ROWS)) if shards is None else shards
-    if count < 1:
-        raise ValueError(f"from_hf(shards={shards}): expected a number from 1")
-    return DatasetBuilder(HuggingFaceRows(dataset, naming, tuple(rows * i // count for i in range(count + 1))))
+    return HuggingFaceRows(dataset, naming, tuple(rows * i // count for i in range(count + 1)))
 
 
 def to_hf(
@@ -163,11 +171,10 @@ def to_hf(
     # A filter may well drop all samples of one shard, and each shard is an iteration here.
     plan = attrs.evolve(plan, remainder=None, checks_empty=False).then(Map(f=_sample_of))
     plan = plan.then(Decode(spec=_decoders(features or {})))
-    if features is None:
-        features = library.Features(_told(library, plan))
-    rows = _Rows(plan.then(Map(f=_Row(features))), len(Dataset[Any].of(plan).urls))
+    said: Any = features if features is not None else library.Features(_told(library, plan))
+    rows = _Rows(plan.then(Map(f=_Row(said))), len(Dataset[Any].of(plan).urls))
     shards = list(range(rows.total))
-    made: Any = library.IterableDataset.from_generator(rows, features=features, gen_kwargs={"shards": shards})
+    made: Any = library.IterableDataset.from_generator(rows, features=said, gen_kwargs={"shards": shards})
     return cast("datasets.IterableDataset", made)
 
 

@@ -127,11 +127,9 @@ class HuggingFaceRows(_Rows, IndexedSource[Sample]):
             self._views[names] = self.dataset.with_format("arrow", columns=list(names))
         return self._views[names]
 
+    @override
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_views": {}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
 
     @override
     def __repr__(self) -> str:
