@@ -252,6 +252,21 @@ def test_rows_have_numbers_and_it_pickles() -> None:
     assert _numbers(pickle.loads(pickle.dumps(webds.from_hf(_stream())))) == list(range(20))
 
 
+def test_rows_are_joined_by_their_keys(tmp_path: Path) -> None:
+    """A table about samples that are in shards, in another order and with some too many."""
+    table = datasets.Dataset.from_list([{"name": f"key{n:05d}", "square": n * n} for n in (*range(25, -1, -1), 3)])
+    builder = webds.DatasetBuilder(numbered_shards(tmp_path)).decode()
+    joined = builder.join(webds.from_hf(table.select(range(26)), key="name", shards=3)).to_tuple("cls", "square.cls")
+    assert list(joined.build()) == [(n, n * n) for n in range(20)]
+    assert list(joined.indexed().map_style())[7] == (7, 49)
+    with pytest.raises(webds.SampleError, match="key00003"):
+        list(builder.join(webds.from_hf(table, key="name")).build())
+    numbers = webds.from_hf(_rows()).plan.source
+    assert isinstance(numbers, webds.IndexedSource)
+    (companion,) = webds.DatasetBuilder(webds.MemorySource([{"__key__": "000000007"}])).join(numbers).build()
+    assert companion["number.cls"] == 7
+
+
 def test_what_would_be_read_wrongly_is_refused() -> None:
     with pytest.raises(TypeError, match="with the splits 'train', 'test': give one"):
         webds.from_hf(datasets.DatasetDict({"train": _rows(), "test": _rows()}))

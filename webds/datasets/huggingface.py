@@ -64,9 +64,10 @@ def from_hf(
 ) -> DatasetBuilder[Sample]:
     """Return a builder over the rows of a data set of Hugging Face's (extra ``datasets``).
 
-    A ``Dataset`` is an indexed source: lengths are exact, samples are dealt out one by one, and a state can be loaded
-    for any number of ranks and workers. An ``IterableDataset`` is read as a stream, and its shards are divided over
-    ranks and workers; a state passes over the rows before it, which are made again.
+    A ``Dataset`` is an indexed source: lengths are exact, samples are dealt out one by one, a state can be loaded for
+    any number of ranks and workers, and as companions of `join`, rows are found by their keys. An ``IterableDataset``
+    is read as a stream, and its shards are divided over ranks and workers; a state passes over the rows before it,
+    which are made again.
 
     A column becomes the field of its name, with an extension behind it unless it already is, or ends with, one:
 
@@ -104,15 +105,15 @@ def from_hf(
     if isinstance(dataset, library.IterableDataset):
         if shards is not None:
             raise TypeError(f"from_hf(shards={shards}): a stream has its shards already")
-        return DatasetBuilder(_stream(dataset, naming))
+        return DatasetBuilder(_stream_source(dataset, naming))
     if not isinstance(dataset, library.Dataset):
         splits = f", with the splits {', '.join(map(repr, dataset))}: give one" if isinstance(dataset, dict) else ""
         raise TypeError(f"from_hf() takes a Dataset or IterableDataset of datasets, not a {type(dataset).__name__}"
                         f"{splits}")  # fmt: skip
-    return DatasetBuilder(_rows(dataset, naming, shards))
+    return DatasetBuilder(_indexed_source(dataset, naming, shards))
 
 
-def _stream(dataset: Any, naming: Naming) -> HuggingFaceStream:
+def _stream_source(dataset: Any, naming: Naming) -> HuggingFaceStream:
     if getattr(dataset, "_distributed", None) is not None:
         raise TypeError("from_hf(): this data set was split over nodes already, and webds does that: give it whole")
     if dataset.features is not None:
@@ -120,7 +121,7 @@ def _stream(dataset: Any, naming: Naming) -> HuggingFaceStream:
     return HuggingFaceStream(dataset, naming)
 
 
-def _rows(dataset: Any, naming: Naming, shards: int | None) -> HuggingFaceRows:
+def _indexed_source(dataset: Any, naming: Naming, shards: int | None) -> HuggingFaceRows:
     if dataset.format["type"] == "custom":
         raise TypeError("from_hf(): this data set has a transform, which is not run: give reset_format() of it, and "
                         "the function to map() behind from_hf")  # fmt: skip

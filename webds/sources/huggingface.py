@@ -127,9 +127,34 @@ class HuggingFaceRows(_Rows, IndexedSource[Sample]):
             self._views[names] = self.dataset.with_format("arrow", columns=list(names))
         return self._views[names]
 
+    def key(self, shard: str, ordinal: int) -> str | None:
+        """Return the key of a sample; None where there is no such sample."""
+        lo, hi = self._bounds[shard]
+        return self._keys[lo + ordinal] if 0 <= ordinal < hi - lo else None
+
+    def find(self, key: str) -> list[tuple[str, int]]:
+        """Return shard and ordinal of every sample of this key; all keys are read for it, once in each process."""
+        return self._places.get(key, [])
+
+    @functools.cached_property
+    def _keys(self) -> list[str]:
+        name = self.naming.key_column(self.dataset.column_names)
+        if name is None:
+            return [f"{row:09d}" for row in range(len(self.dataset))]
+        return [_key(value, name) for value in self._view((name,))[:].column(name).to_pylist()]
+
+    @functools.cached_property
+    def _places(self) -> dict[str, list[tuple[str, int]]]:
+        places: dict[str, list[tuple[str, int]]] = {}
+        for shard, (lo, hi) in self._bounds.items():
+            for ordinal, key in enumerate(self._keys[lo:hi]):
+                places.setdefault(key, []).append((shard, ordinal))
+        return places
+
     @override
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_views": {}}
+        made = ("_bounds", "_keys", "_places")  # and can be made again
+        return {name: value for name, value in self.__dict__.items() if name not in made} | {"_views": {}}
 
     @override
     def __repr__(self) -> str:
