@@ -256,9 +256,9 @@ def test_rows_are_joined_by_their_keys(tmp_path: Path) -> None:
     """A table about samples that are in shards, in another order and with some too many."""
     table = datasets.Dataset.from_list([{"name": f"key{n:05d}", "square": n * n} for n in (*range(25, -1, -1), 3)])
     builder = webds.DatasetBuilder(numbered_shards(tmp_path)).decode()
-    joined = builder.join(webds.from_hf(table.select(range(26)), key="name", shards=3)).to_tuple("cls", "square.cls")
-    assert list(joined.build()) == [(n, n * n) for n in range(20)]
-    assert list(joined.indexed().map_style())[7] == (7, 49)
+    squares = webds.from_hf(table.select(range(26)), key="name", shards=3)
+    assert list(builder.join(squares).to_tuple("cls", "square.cls").build()) == [(n, n * n) for n in range(20)]
+    assert builder.indexed().join(squares).to_tuple("cls", "square.cls").map_style()[7] == (7, 49)
     with pytest.raises(webds.SampleError, match="key00003"):
         list(builder.join(webds.from_hf(table, key="name")).build())
     numbers = webds.from_hf(_rows()).plan.source
