@@ -79,6 +79,7 @@ def test_columns_become_fields() -> None:
     assert second == {"__key__": "000000001"}, "what is null is not there"
     tokens, array = first.pop("tokens.npy"), first.pop("table.npy")
     assert (tokens.dtype, tokens.tolist()) == (np.int16, [1, 2])
+    assert tokens.flags.writeable, "so that torch.from_numpy takes it without a warning"
     assert (array.dtype, array.tolist()) == (np.float32, [[1, 2], [3, 4.5]])
     assert first == {
         "__key__": "000000000", "image.jpg": encoded(1, "jpeg"), "seg.png": encoded(2, "png"),
@@ -488,6 +489,15 @@ def test_what_is_for_datasets_to_do_is_refused(tmp_path: Path) -> None:
             webds.to_hf(other)
     with pytest.raises(TypeError, match="whose fields have names, not of int"):
         webds.to_hf(builder.decode().map(label))
+
+
+def test_a_ledger_has_each_loss_once(tmp_path: Path) -> None:
+    samples = [{"__key__": f"s{n}", "cls": n, **({"txt": "x"} if n != 1 else {})} for n in range(4)]
+    builder = webds.DatasetBuilder(webds.MemorySource(samples)).rename(text="txt")
+    made = webds.to_hf(builder.on_error("skip", ledger=tmp_path / "ledger"))
+    assert [row["cls"] for row in made] == [0, 2, 3]
+    (line,) = (tmp_path / "ledger").read_text().splitlines()
+    assert json.loads(line)["key"] == "s1"
 
 
 # What datasets opens by itself.

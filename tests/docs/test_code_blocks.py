@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -80,7 +81,11 @@ def test_the_python_code_of_a_page_about_another_package_runs(page: Path, tmp_pa
     for line, code in python_of(page):
         script += "\n" * (line - 1 - script.count("\n")) + code  # lines keep their numbers
     (tmp_path / "page.py").write_text(script)
-    done = subprocess.run([sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    offline = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "page.py"], cwd=tmp_path, env={**os.environ, **offline}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
 

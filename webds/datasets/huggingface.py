@@ -229,7 +229,9 @@ def _told(library: Any, plan: Plan) -> dict[str, Any]:
     Raises:
         EmptyDatasetError: there are none.
     """
-    dataset = Dataset[Any].of(attrs.evolve(plan, splitter=SplitExplicit(0, 1)))  # the first of all, at every rank
+    policy = attrs.evolve(plan.policy, ledger=None)  # what is read here is read again, and noted then
+    everywhere = SplitExplicit(0, 1)  # the same samples at every rank
+    dataset = Dataset[Any].of(attrs.evolve(plan, splitter=everywhere, policy=policy))
     columns: dict[str, list[Any]] = {}
     with contextlib.closing(cast("Generator[Sample]", iter(dataset))) as samples:
         for sample in itertools.islice(samples, _LOOKED_AT):

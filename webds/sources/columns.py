@@ -227,7 +227,7 @@ def _array(cell: Any) -> Any:
     values = cell.values
     if values.null_count:
         raise FieldError("a list of numbers with nulls in it is no array: say fields={'name.json': …} of the column")
-    return values.to_numpy(zero_copy_only=False)
+    return np.array(values.to_numpy(zero_copy_only=False))  # a view would hold the whole table, and be read-only
 
 
 def _plain(value: Any) -> Any:
