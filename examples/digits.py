@@ -4,6 +4,7 @@ The images are the 1,797 handwritten digits that scikit-learn ships: grey, 8 by 
 PNG files with their classes into tar shards; a small convolutional network is then trained from these through a
 DataLoader with two workers, and tested on digits that it has not seen.
 
+    pip install 'webds[examples]'
     python examples/digits.py [DIRECTORY]
 """
 
@@ -17,10 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 import webds
+
+try:
+    from sklearn.datasets import load_digits
+except ImportError:
+    sys.exit("this example needs scikit-learn: pip install 'webds[examples]'")
 
 TEST_EVERY = 5  # each fifth digit is for testing
 

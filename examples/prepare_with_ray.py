@@ -6,6 +6,8 @@ manifest. The samples are shuffled on the way. What was written is then read as 
 
 Without a cluster, Ray starts one on this host. With one, all hosts have to see DIRECTORY:
 
+    pip install 'webds[ray]'
+    python examples/prepare_with_ray.py [DIRECTORY]
     RAY_ADDRESS=head:6379 python examples/prepare_with_ray.py [DIRECTORY]
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -24,14 +27,16 @@ from PIL import Image
 
 import webds
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what Ray says of its own settings
-    import ray
-    import ray.data
+try:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Ray says of its own settings
+        import ray.data
 
-    import webds.ray
+        import webds.ray
 
-    SETTINGS = ray.data.DataContext.get_current()
+        SETTINGS = ray.data.DataContext.get_current()
+except ImportError:
+    sys.exit("this example needs ray: pip install 'webds[ray]'")
 
 SIDE = 32  # pixels
 PHOTOS = 120

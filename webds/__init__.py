@@ -122,6 +122,12 @@ if TYPE_CHECKING:
     from webds.datasets.frontdoors import (
         tariterator as tariterator,
     )
+    from webds.datasets.huggingface import (
+        from_hf as from_hf,
+    )
+    from webds.datasets.huggingface import (
+        to_hf as to_hf,
+    )
     from webds.datasets.indexing import (
         build_index as build_index,
     )
@@ -382,6 +388,7 @@ _WHERE: Final = {
         "UntrustedDataError UrlError WebdsError WorkerError WriteError"
     ),
     "webds.datasets.frontdoors": "WebDataset tariterator",
+    "webds.datasets.huggingface": "from_hf to_hf",
     "webds.datasets.indexing": "build_index",
     "webds.policy.ledger": "Loss Retry",
     "webds.datasets.loader": "Loader",
@@ -504,6 +511,7 @@ __all__ = [
     "default_handlers",
     "encode_buffer",
     "field",
+    "from_hf",
     "gopen",
     "ignore_and_continue",
     "ignore_and_stop",
@@ -521,6 +529,7 @@ __all__ = [
     "sctp_send",
     "tariterator",
     "tenbin",
+    "to_hf",
     "warn_and_continue",
     "warn_and_stop",
     "write",

@@ -135,6 +135,20 @@ MIXING = {
     "concat": {"sources": IN_MIXING + "test_concat_goes_through_one_after_the_other"},
 }
 
+IN_HUGGINGFACE = "datasets/test_huggingface.py::"
+HUGGINGFACE = {
+    "from_hf": {
+        "dataset": IN_HUGGINGFACE + "test_columns_become_fields",
+        "key": IN_HUGGINGFACE + "test_key_is_the_column_of_the_keys",
+        "fields": IN_HUGGINGFACE + "test_fields_are_what_columns_are_called",
+        "shards": IN_HUGGINGFACE + "test_shards_are_what_rows_are_cut_into",
+    },
+    "to_hf": {
+        "data": IN_HUGGINGFACE + "test_samples_become_rows",
+        "features": IN_HUGGINGFACE + "test_features_are_those_of_the_rows",
+    },
+}
+
 IN_INDEXING = "datasets/test_indexing.py::"
 BUILD_INDEX = {
     "urls": IN_INDEXING + "test_it_writes_tables_beside_the_shards_and_a_manifest",
@@ -280,6 +294,11 @@ def test_37_every_parameter_of_mixing_is_in_the_table() -> None:
         assert set(MIXING[function.__name__]) == _parameters(function)
 
 
+def test_37_every_parameter_of_huggingface_is_in_the_table() -> None:
+    for function in (webds.from_hf, webds.to_hf):
+        assert set(HUGGINGFACE[function.__name__]) == _parameters(function)
+
+
 def test_37_every_parameter_of_build_index_is_in_the_table() -> None:
     assert set(BUILD_INDEX) == _parameters(webds.build_index)
 
@@ -301,7 +320,7 @@ def test_37_every_test_of_the_table_is_there() -> None:
     flat = [test for table in DATASET.values() for test in table.values()]
     flat += [*WEBDATASET.values(), *LOADER.values(), *TARITERATOR.values()]
     flat += [*REPLAY.values(), *BUILD_INDEX.values()]
-    flat += [test for table in MIXING.values() for test in table.values()]
+    flat += [test for tables in (MIXING, HUGGINGFACE) for table in tables.values() for test in table.values()]
     flat += [f"datasets/test_builder.py::{test}" for table in BUILDER.values() for test in table.values()]
     files: dict[str, set[str]] = {}
     for test in flat:

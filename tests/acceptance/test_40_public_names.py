@@ -23,8 +23,8 @@ ShardWriter Sink Source SplitByNode SplitByNodeAndWorker SplitByWorker SplitErro
 StaleIndexError StateError Stats StdioOpener TarFormatError TarSource TarWriter TenbinCodec TextCodec TorchCodec
 UntrustedDataError UrlError Video VideoDecoder WebDataset WebdsError WorkerError WriteError base_plus_ext build_index
 check checkcallable checkmember checknotnone checkrange checks checktype collate concat decode_buffer default_handlers
-encode_buffer field gopen ignore_and_continue ignore_and_stop imagehandler load mix read reader replay
-reraise_exception round_robin save scheme_to_command sctp_recv sctp_send tariterator tenbin warn_and_continue
+encode_buffer field from_hf gopen ignore_and_continue ignore_and_stop imagehandler load mix read reader replay
+reraise_exception round_robin save scheme_to_command sctp_recv sctp_send tariterator tenbin to_hf warn_and_continue
 warn_and_stop write zrecv_multipart zrecv_single zsend_multipart zsend_single
 """
 NAMES: Final = tuple(PINNED.split())

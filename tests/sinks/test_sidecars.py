@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from webds.errors import OpenError, UrlError
@@ -244,6 +245,33 @@ def test_dali_reads_our_table_and_we_read_its(tmp_path: Path) -> None:
     pipe.build()
     (batch,) = pipe.run()
     assert [bytes(batch.at(i)) for i in range(5)] == [bytes([i] * (i + 1)) for i in range(5)]
+
+
+def test_dali_reads_our_shards_by_their_tables_and_decodes_the_images(tmp_path: Path) -> None:
+    """Several shards, members in any order, images decoded by the processor, and a field that a sample lacks."""
+    dali = pytest.importorskip("nvidia.dali")
+    images = np.random.default_rng(0).integers(0, 256, (7, 6, 5, 3), np.uint8)
+    with ShardWriter(f"{tmp_path}/x-%d.tar", maxcount=3, index=True) as sink:
+        for number, image in enumerate(images):
+            extra = {"txt": f"text {number}"} if number % 2 else {}
+            sink.write({"__key__": f"d/{number}", "png": image, "cls": number, **extra})
+    shards = sorted(map(str, tmp_path.glob("*.tar")))
+
+    @dali.pipeline_def(batch_size=7, num_threads=1, device_id=None)  # type: ignore[untyped-decorator]
+    def pipeline() -> Any:
+        stored, label, text = dali.fn.readers.webdataset(
+            paths=shards, index_paths=[shard.replace(".tar", ".idx") for shard in shards], ext=["png", "cls", "txt"],
+            missing_component_behavior="empty",
+        )  # fmt: skip
+        return dali.fn.decoders.image(stored, device="cpu"), label, text
+
+    pipe = pipeline()
+    pipe.build()
+    decoded, labels, texts = pipe.run()
+    assert [int(bytes(labels.at(i))) for i in range(7)] == list(range(7))
+    assert [bytes(texts.at(i)).decode() for i in range(7)] == ["", "text 1", "", "text 3", "", "text 5", ""]
+    for i, image in enumerate(images):
+        assert np.array_equal(decoded.at(i), image)
 
 
 def test_what_a_killed_writer_left_of_indexes_is_removed_by_who_resumes(tmp_path: Path) -> None:

@@ -11,12 +11,11 @@ import attrs
 from typing_extensions import override
 
 from webds.abc import Opener
-from webds.errors import UntrustedDataError, annotate
-from webds.openers.streams import open_error
-from webds.redaction import redact
+from webds.errors import annotate
+from webds.openers.named import read_named
 from webds.tools.reading import Passed
 from webds.typing import Sample
-from webds.urls import local_path, scheme_of
+from webds.urls import scheme_of
 
 __all__ = ["Batch", "FilePart", "Item", "PackSource", "Part", "batches"]
 
@@ -41,18 +40,7 @@ class FilePart:
             OpenError: it cannot be read.
             UntrustedDataError: it is what a command prints, and its name came out of a file.
         """
-        if scheme_of(self.url) in ("-", "pipe"):
-            raise UntrustedDataError(f"{redact(self.url)!r} came out of a table, and is no file: it is not run")
-        path = local_path(self.url)
-        if path is None:
-            with opener.open(self.url) as stream:
-                return stream.read()
-        try:
-            with open(path, "rb") as file:
-                return file.read()
-        except OSError as error:
-            failure = open_error("cannot read", self.url, error)
-        raise failure
+        return read_named(self.url, opener)
 
 
 Part: TypeAlias = FilePart | bytes

@@ -17,6 +17,7 @@ from typing import Any, Final, TextIO, cast, final
 import attrs
 from typing_extensions import override
 
+from webds.codecs.contents import ANY_IMAGE, extension_of, plain_name
 from webds.codecs.tables import default_encoders
 from webds.errors import FieldError, MissingExtraError, SampleError, UrlError, annotate
 from webds.openers.streams import open_error
@@ -26,21 +27,6 @@ from webds.tools.reading import Passed
 from webds.urls import path_url, scheme_of
 
 __all__ = ["ArrowSource", "Columns", "CsvSource", "HuggingFaceSource", "JsonlSource", "ParquetSource", "TableSource"]
-
-_MAGIC: Final = (
-    (b"\xff\xd8\xff", "jpg"),
-    (b"\x89PNG", "png"),
-    (b"GIF8", "gif"),
-    (b"BM", "bmp"),
-    (b"II*\0", "tif"),
-    (b"MM\0*", "tif"),
-    (b"fLaC", "flac"),
-    (b"ID3", "mp3"),
-    (b"\xff\xfb", "mp3"),
-    (b"OggS", "ogg"),
-)
-_ANY_IMAGE: Final = ("image", "img")
-"""Extensions that do not say what kind of image it is, and are what many tables call their columns."""
 
 _BATCH: Final = 64
 """Rows that are decoded at once; few, since each may hold an image."""
@@ -157,7 +143,7 @@ class TableSource(PackSource):
         for name, value in blobs.items():
             del rest[name]
             extension = _extension(value, name, known)
-            field = extension if len(blobs) == 1 or name.lower() == extension else f"{_plain(name)}.{extension}"
+            field = extension if len(blobs) == 1 or name.lower() == extension else f"{plain_name(name)}.{extension}"
             _put(fields, field, _content(value, folder))
         for name in [name for name in rest if name.lower() in known]:
             value = rest.pop(name)
@@ -214,20 +200,11 @@ def _content(value: Any, folder: str) -> Any:
 def _extension(value: Any, column: str, known: frozenset[str]) -> str:
     """Return the extension of what a cell holds: the column's name, that of its path, or what its bytes begin with."""
     last = column.lower().rpartition(".")[2]
-    if last in known and last not in _ANY_IMAGE:
+    if last in known and last not in ANY_IMAGE:
         return last
     path = value.get("path") if isinstance(value, Mapping) else None
-    suffix = os.path.splitext(path)[1].lower().removeprefix(".") if isinstance(path, str) else ""
-    if suffix:
-        return suffix
     data: bytes = (value["bytes"] or b"") if isinstance(value, Mapping) else value
-    if data[:4] == b"RIFF":
-        return "webp" if data[8:12] == b"WEBP" else "wav"
-    return next((extension for magic, extension in _MAGIC if data.startswith(magic)), "bin")
-
-
-def _plain(column: str) -> str:
-    return column.lower().replace("/", "_").replace(" ", "_").lstrip("_") or "column"
+    return extension_of(data, path if isinstance(path, str) else None)
 
 
 def _number(value: Any, field: str) -> Any:
