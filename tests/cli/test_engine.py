@@ -20,7 +20,7 @@ from webds.tools.rayengine import RayEngine
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.usefixtures("local_ray")  # which the commands find there, in this process
@@ -46,10 +46,11 @@ def test_the_commands_write_the_same_bytes_on_a_cluster(tmp_path: Path, monkeypa
             ["pack", "texts", "-o", "packed-%d.tar", "--maxcount", "3"],
             ["index", "--md5", "shard-*.tar"],
             ["cp", "shard-*.tar", "copy-%d.tar"],
+            ["unpack", "shard-*.tar", "-o", "files"],
         ):
             outcome = here(*command, *engine, cwd=folder)
             assert outcome.status == 0, outcome.err
-    assert functions == ["_Convert", "_Scatter", "_Pack", "index_shard", "_Copy"]
+    assert functions == ["_Convert", "_Scatter", "_Pack", "index_shard", "_Copy", "_Unpack"]
     assert files(tmp_path / "here") == files(tmp_path / "there")
     assert {
         "m.json",
@@ -59,6 +60,7 @@ def test_the_commands_write_the_same_bytes_on_a_cluster(tmp_path: Path, monkeypa
         "index.json",
         "shard-000002.idx",
         "copy-2.tar",
+        "files/key00007.txt",
     } <= set(files(tmp_path / "there"))
     assert contents(f"{tmp_path}/there/mixed-*.tar") == contents(f"{tmp_path}/there/shard-*.tar")
 

@@ -60,10 +60,12 @@ def command(
     overwrite: bool,
     jobs: int,
     engine: str,
+    address: str | None,
     missing_end: arguments.End,
     as_json: bool,
 ) -> None:
     """Write members as files."""
+    runs = arguments.engine_of(engine, address, *urls)
     with progress() as bar, usage_errors():
         done = unpack(
             urls,
@@ -73,6 +75,7 @@ def command(
             by_shard=by_shard,
             overwrite=overwrite,
             jobs=jobs,
+            engine=runs,
             missing_end=missing_end,
             progress=bar,
         )

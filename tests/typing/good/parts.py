@@ -35,6 +35,7 @@ def tars(opener: webds.Opener) -> None:
     assert_type(source.shards(), Sequence[str])
     assert_type(source.open("x-0.tar"), BinaryIO)
     assert_type(source.with_shards(["x-0.tar"]), webds.TarSource)
+    assert_type(source.absolute(), webds.TarSource)
     with source.reading(["x-0.tar"]) as ahead:
         assert_type(ahead, webds.TarSource)
     assert_type(source.listed("x-0.tar").size, int | None)
