@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, final
 
@@ -316,19 +317,19 @@ class IndexedTarSource(IndexedSource[Sample]):
         counts = table.firsts[np.asarray(ordinals) + 1] - firsts
         ends = np.cumsum(counts)
         members = np.arange(ends[-1]) + np.repeat(firsts - (ends - counts), counts)
-        wanted = members
+        kinds = table.kinds[members]
+        is_wanted = slice(None) if fields is None else np.array([name in fields for name in table.fields])[kinds]
+        in_order, numbers = np.unique(members[is_wanted], return_inverse=True)
+        data = ranges.fetch(table, in_order) if len(in_order) else []
+        values: list[object] = [data[i] for i in numbers.tolist()]
         if fields is not None:
-            wanted = members[np.array([field in fields for field in table.fields])[table.kinds[members]]]
-        data = ranges.fetch(table, np.unique(wanted))
-        named = [table.fields[kind] for kind in table.kinds[members].tolist()]
-        numbers: list[int] = members.tolist()
+            read = iter(values)
+            values = [next(read) if one else UNREAD for one in is_wanted.tolist()]
+        pairs = zip([table.fields[kind] for kind in kinds.tolist()], values, strict=True)
         samples: list[Sample] = []
-        at = 0
         for key, count in zip(self._keys_at(table, firsts), counts.tolist(), strict=True):
             sample: Sample = {"__key__": key}
-            for i in range(at, at + count):
-                sample[named[i]] = data.get(numbers[i], UNREAD)
-            at += count
+            sample.update(itertools.islice(pairs, count))
             samples.append(sample)
         return samples
 

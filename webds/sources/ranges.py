@@ -7,7 +7,6 @@ import functools
 import io
 import itertools
 import os
-import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias, final
 
@@ -20,6 +19,7 @@ from webds.errors import OpenError, TarFormatError, annotate
 from webds.index import MemberTable
 from webds.sources.tables import stale
 from webds.tar.header import BLOCK, decode_header
+from webds.tar.plain import SIZE_WEIGHTS, have_plain_numbers
 from webds.urls import local_path
 
 __all__ = ["Ranges", "bounded", "open_ranges"]
@@ -41,11 +41,6 @@ _LARGE: Final = 8**11
 
 _FEW: Final = 8
 """Fewer headers are looked at one by one."""
-
-_WEIGHTS: Final = 8 ** np.arange(10, -1, -1, dtype=np.int64)
-
-_MODULUS: Final = 65521
-"""Of Adler-32, whose lower half is one more than the sum of the bytes, modulo this (RFC 1950)."""
 
 _Read: TypeAlias = Callable[[int, int], bytes]
 
@@ -101,36 +96,25 @@ class Ranges:
     read: _Read
     gap: int
 
-    def fetch(self, table: MemberTable, members: NDArray[np.int64]) -> dict[int, bytes]:
-        """Return the data of members, given in their order, each once."""
-        if not len(members):
-            return {}
+    def fetch(self, table: MemberTable, members: NDArray[np.int64]) -> list[bytes]:
+        """Return the data of members, which are given in their order, each once."""
         begins, sizes = table.offsets[members], table.sizes[members]
-        ends = begins + sizes
-        far = begins[1:] - BLOCK - ends[:-1] > self.gap
-        cuts: list[int] = [0, *(np.flatnonzero(far) + 1).tolist(), len(members)]
-        starts, lengths = begins.tolist(), sizes.tolist()
+        firsts, lengths, counts = _runs(begins, sizes, self.gap)
+        within = begins - np.repeat(firsts, counts)
+        bounds = zip(within.tolist(), (within + sizes).tolist(), strict=True)
         heads: list[bytes] = []
         contents: list[bytes] = []
-        for lo, hi in itertools.pairwise(cuts):
-            while lo < hi:
-                stop = hi
-                if starts[hi - 1] + lengths[hi - 1] - starts[lo] > _RUN:
-                    stop = max(lo + 1, int(np.searchsorted(ends, starts[lo] + _RUN, "right")))
-                first = starts[lo] - BLOCK
-                run = self.read(first, starts[stop - 1] + lengths[stop - 1] - first)
-                for i in range(lo, stop):
-                    begin = starts[i] - first
-                    heads.append(run[begin - BLOCK : begin])
-                    contents.append(run[begin : begin + lengths[i]])
-                lo = stop
-        numbers: list[int] = members.tolist()
+        for first, length, count in zip(firsts.tolist(), lengths.tolist(), counts.tolist(), strict=True):
+            run = self.read(first, length)
+            for begin, end in itertools.islice(bounds, count):
+                heads.append(run[begin - BLOCK : begin])
+                contents.append(run[begin:end])
         for i in _unusual(table, members, sizes, heads):
-            self._verify(table, numbers[i], heads[i])
+            self._verify(table, int(members[i]), heads[i])
         for i in np.flatnonzero(np.fromiter(map(len, contents), np.int64, len(contents)) < sizes).tolist():
-            name = table.name(numbers[i])
+            name = table.name(int(members[i]))
             raise stale(f"it ends inside {name!r}", self.shard, field=name)
-        return dict(zip(numbers, contents, strict=True))
+        return contents
 
     def _verify(self, table: MemberTable, member: int, block: bytes) -> None:
         """Compare a member with the header in front of its data. Names that do not fit there whole are not compared."""
@@ -147,25 +131,39 @@ class Ranges:
             )  # fmt: skip
 
 
+def _runs(
+    begins: NDArray[np.int64], sizes: NDArray[np.int64], gap: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return of each read where it begins, how many bytes it has, and how many members, with their headers."""
+    ends = begins + sizes
+    cuts: list[int] = [0, *(np.flatnonzero(begins[1:] - BLOCK - ends[:-1] > gap) + 1).tolist(), len(begins)]
+    if ends[-1] - begins[0] > _RUN:  # else no run can be too long
+        short: list[int] = [0]
+        for lo, hi in itertools.pairwise(cuts):
+            while ends[hi - 1] - begins[lo] > _RUN and lo + 1 < hi:
+                lo = max(lo + 1, int(np.searchsorted(ends[:hi], begins[lo] + _RUN, "right")))
+                short.append(lo)
+            short.append(hi)
+        cuts = short
+    bounds = np.array(cuts)
+    firsts = begins[bounds[:-1]] - BLOCK
+    return firsts, ends[bounds[1:] - 1] - firsts, np.diff(bounds)
+
+
 def _unusual(
     table: MemberTable, members: NDArray[np.int64], sizes: NDArray[np.int64], heads: Sequence[bytes]
 ) -> Iterable[int]:
     """Return which of the headers are not, to the letter, as nearly all writers write what the table says."""
-    if len(heads) < _FEW or set(map(len, heads)) != {BLOCK}:
+    joined = b"".join(heads)
+    if len(heads) < _FEW or len(joined) < len(heads) * BLOCK:
         return range(len(heads))
-    blocks = np.frombuffer(b"".join(heads), np.uint8).reshape(-1, BLOCK)
-    digits = (blocks[:, 124:154] - np.uint8(ord("0"))).astype(np.int64)
-    stated, claimed = digits[:, :11], digits[:, 24:]
-    good = (stated <= 7).all(1) & (claimed <= 7).all(1) & (blocks[:, 135] & 0xDF == 0) & (blocks[:, 154] == 0)
-    good &= (stated @ _WEIGHTS == sizes) & (blocks[:, 155] == ord(" ")) & (blocks[:, 345] == 0)
-    # The sum counts the checksum itself, of eight bytes, as spaces.
-    total = claimed @ _WEIGHTS[-6:] + blocks[:, 148:156].sum(1) - 8 * ord(" ")
-    adler = np.fromiter(map(zlib.adler32, heads), np.int64, len(heads))
-    good &= (total + 1) % _MODULUS == adler & 0xFFFF
+    blocks = np.frombuffer(joined, np.uint8).reshape(-1, BLOCK)
+    good = have_plain_numbers(blocks) & (blocks[:, 345] == 0)
+    good &= (blocks[:, 124:135] - np.uint8(ord("0"))).astype(np.int64) @ SIZE_WEIGHTS == sizes
     starts = np.where(members > 0, table.ends[members - 1], 0)
     lengths = table.ends[members] - starts
     letters = np.frombuffer(table.names, np.uint8)
-    for length in np.unique(lengths).tolist():
+    for length in set(lengths.tolist()):
         rows = np.flatnonzero(lengths == length)
         if length < _SHORT:
             expected = letters[starts[rows, None] + np.arange(length)]
@@ -208,7 +206,8 @@ def _read_range(opener: Opener, url: str, start: int, length: int) -> bytes:
 def _pread(descriptor: int, url: str, size: int, start: int, length: int) -> bytes:
     parts: list[bytes] = []
     try:
-        length = min(length, max(0, size - start))  # before memory is taken for it
+        if start + length > size:  # before memory is taken for it
+            length = max(0, size - start)
         data = os.pread(descriptor, length, start)
         if len(data) == length:
             return data

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from webds.tar.header import BLOCK, decode_text, has_valid_checksum
 
-__all__ = ["FEW", "FILE", "SIZE_WEIGHTS", "Found", "Plain", "plain_members", "verify", "walk"]
+__all__ = ["FEW", "FILE", "SIZE_WEIGHTS", "Found", "Plain", "have_plain_numbers", "plain_members", "verify", "walk"]
 
 FILE: Final = ord("0")
 """The type of a plain member."""
@@ -245,9 +245,7 @@ def verify(found: Found) -> tuple[int, NDArray[np.uint8]]:
     blocks = members = found.blocks
     if len(found.starts) < FEW:
         return _verify_few(found)
-    numbers = blocks[:, 124:156]
-    good = ((numbers & _DIGIT_BITS) == _DIGITS).all(axis=1)
-    good &= numbers[:, 24:] @ _CLAIM_WEIGHTS - _CLAIM_SHIFT == _sums(blocks)
+    good = have_plain_numbers(blocks)
     if found.rows is not None:
         members = blocks[found.rows]
         # A member is good if its own header is, and those between it and the member before.
@@ -257,6 +255,18 @@ def verify(found: Found) -> tuple[int, NDArray[np.uint8]]:
         good &= (members[:, 345] == 0) | (members[:, 257:265] == _GNU_MAGIC).all(axis=1)
     count = len(members) if good.all() else int(good.argmin())
     return count, members[:count, :100]
+
+
+def have_plain_numbers(blocks: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return of each header whether its numbers are octal ones, and the sum of its bytes is what it claims.
+
+    Args:
+        blocks: headers; shape (N, 512).
+    """
+    numbers = blocks[:, 124:156]
+    good: NDArray[np.bool_] = ((numbers & _DIGIT_BITS) == _DIGITS).all(axis=1)
+    good &= numbers[:, 24:] @ _CLAIM_WEIGHTS - _CLAIM_SHIFT == _sums(blocks)
+    return good
 
 
 def _verify_few(found: Found) -> tuple[int, NDArray[np.uint8]]:
