@@ -71,9 +71,17 @@ def test_a_shard_cut_short_is_noticed_in_the_middle_of_many(shard: str) -> None:
     assert table is not None
     data = Path(shard).read_bytes()
     for end in (9 * 2048 + 300, 9 * 2048 + 512):
-        ranges = Ranges(shard, lambda start, length, end=end: data[start : min(end, start + length)], 0)  # type: ignore[misc]
+        ranges = Ranges(shard, lambda starts, lengths, end=end: (  # type: ignore[misc]
+            data[start : min(end, start + length)] for start, length in zip(starts, lengths, strict=True)
+        ), 0)  # fmt: skip
         with pytest.raises(StaleIndexError):
             ranges.fetch(table, table.firsts[:-1])
+
+
+def test_a_sample_that_is_wanted_twice_comes_twice(shard: str) -> None:
+    first, other, second = _read(shard, [4, 2, 4])
+    assert first == second != other
+    assert first is not second
 
 
 def test_together_is_what_is_asked_for_in_order_and_bounded_in_bytes(shard: str) -> None:

@@ -313,15 +313,14 @@ class IndexedTarSource(IndexedSource[Sample]):
         """Return samples that are read together."""
         if max(ordinals) >= len(table):
             raise stale(f"there is no sample {max(ordinals)}, as there should be", ranges.shard)
-        firsts = table.firsts[ordinals]
-        counts = table.firsts[np.asarray(ordinals) + 1] - firsts
+        in_order, places = np.unique(ordinals, return_inverse=True)
+        firsts = table.firsts[in_order]
+        counts = table.firsts[in_order + 1] - firsts
         ends = np.cumsum(counts)
         members = np.arange(ends[-1]) + np.repeat(firsts - (ends - counts), counts)
         kinds = table.kinds[members]
-        is_wanted = slice(None) if fields is None else np.array([name in fields for name in table.fields])[kinds]
-        in_order, numbers = np.unique(members[is_wanted], return_inverse=True)
-        data = ranges.fetch(table, in_order) if len(in_order) else []
-        values: list[object] = [data[i] for i in numbers.tolist()]
+        is_wanted = np.array([fields is None or name in fields for name in table.fields])[kinds]
+        values: list[object] = [*ranges.fetch(table, members[is_wanted])] if is_wanted.any() else []
         if fields is not None:
             read = iter(values)
             values = [next(read) if one else UNREAD for one in is_wanted.tolist()]
@@ -331,7 +330,9 @@ class IndexedTarSource(IndexedSource[Sample]):
             sample: Sample = {"__key__": key}
             sample.update(itertools.islice(pairs, count))
             samples.append(sample)
-        return samples
+        if len(samples) < len(ordinals):  # some are wanted twice
+            return [dict(samples[place]) for place in places.tolist()]
+        return [samples[place] for place in places.tolist()]
 
     def _one_by_one(self, shard: str, ordinals: Iterator[int], fields: frozenset[str] | None) -> Generator[Sample]:
         """Read samples of a shard in which nothing can be reached but by reading what is before it."""

@@ -42,7 +42,7 @@ _LARGE: Final = 8**11
 _FEW: Final = 8
 """Fewer headers are looked at one by one."""
 
-_Read: TypeAlias = Callable[[int, int], bytes]
+_Reads: TypeAlias = Callable[[Iterable[int], Iterable[int]], Iterator[bytes]]
 
 
 def bounded(ordinals: Iterator[int], table: MemberTable) -> Iterator[list[int]]:
@@ -52,12 +52,8 @@ def bounded(ordinals: Iterator[int], table: MemberTable) -> Iterator[list[int]]:
         together: list[int] = []
         failed: IndexError | None = None
         try:
-            for ordinal in ordinals:
-                together.append(ordinal)
-                if len(together) == _TOGETHER:
-                    break
-            else:
-                is_over = True
+            together.extend(itertools.islice(ordinals, _TOGETHER))  # those before an error stay
+            is_over = len(together) < _TOGETHER
         except IndexError as error:
             failed = error
         yield from _in_parts(together, table)
@@ -88,12 +84,12 @@ class Ranges:
 
     Attributes:
         shard: its URL.
-        read: from an offset and a number of bytes to what is there.
+        reads: from offsets, and numbers of bytes, to what is there, one after the other.
         gap: over so many bytes it is read on, rather than anew.
     """
 
     shard: str
-    read: _Read
+    reads: _Reads
     gap: int
 
     def fetch(self, table: MemberTable, members: NDArray[np.int64]) -> list[bytes]:
@@ -104,15 +100,16 @@ class Ranges:
         bounds = zip(within.tolist(), (within + sizes).tolist(), strict=True)
         heads: list[bytes] = []
         contents: list[bytes] = []
-        for first, length, count in zip(firsts.tolist(), lengths.tolist(), counts.tolist(), strict=True):
-            run = self.read(first, length)
+        runs = self.reads(firsts.tolist(), lengths.tolist())
+        for run, count in zip(runs, counts.tolist(), strict=True):
             for begin, end in itertools.islice(bounds, count):
                 heads.append(run[begin - BLOCK : begin])
                 contents.append(run[begin:end])
         for i in _unusual(table, members, sizes, heads):
             self._verify(table, int(members[i]), heads[i])
-        for i in np.flatnonzero(np.fromiter(map(len, contents), np.int64, len(contents)) < sizes).tolist():
-            name = table.name(int(members[i]))
+        if sum(map(len, contents)) < sizes.sum():
+            short = next(i for i, content in enumerate(contents) if len(content) < sizes[i])
+            name = table.name(int(members[short]))
             raise stale(f"it ends inside {name!r}", self.shard, field=name)
         return contents
 
@@ -136,16 +133,15 @@ def _runs(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return of each read where it begins, how many bytes it has, and how many members, with their headers."""
     ends = begins + sizes
-    cuts: list[int] = [0, *(np.flatnonzero(begins[1:] - BLOCK - ends[:-1] > gap) + 1).tolist(), len(begins)]
+    bounds = np.concatenate([[0], np.flatnonzero(begins[1:] - BLOCK - ends[:-1] > gap) + 1, [len(begins)]])
     if ends[-1] - begins[0] > _RUN:  # else no run can be too long
         short: list[int] = [0]
-        for lo, hi in itertools.pairwise(cuts):
+        for lo, hi in itertools.pairwise(bounds.tolist()):
             while ends[hi - 1] - begins[lo] > _RUN and lo + 1 < hi:
                 lo = max(lo + 1, int(np.searchsorted(ends[:hi], begins[lo] + _RUN, "right")))
                 short.append(lo)
             short.append(hi)
-        cuts = short
-    bounds = np.array(cuts)
+        bounds = np.array(short)
     firsts = begins[bounds[:-1]] - BLOCK
     return firsts, ends[bounds[1:] - 1] - firsts, np.diff(bounds)
 
@@ -178,7 +174,7 @@ def _unusual(
 def open_ranges(opener: Opener, url: str) -> Generator[Ranges]:
     """Open a shard for reads from anywhere."""
     if local_path(url) is None:
-        yield Ranges(url, functools.partial(_read_range, opener, url), _REMOTE_GAP)
+        yield Ranges(url, functools.partial(_read_ranges, opener, url), _REMOTE_GAP)
         return
     try:
         stream = opener.open(url)
@@ -190,32 +186,27 @@ def open_ranges(opener: Opener, url: str) -> Generator[Ranges]:
         if type(stream) is io.BufferedReader and isinstance(stream.raw, io.FileIO) and hasattr(os, "pread"):
             descriptor = stream.fileno()
             size = os.fstat(descriptor).st_size
-            yield Ranges(url, functools.partial(_pread, descriptor, url, size), _GAP)
+            yield Ranges(url, functools.partial(_preads, descriptor, url, size), _GAP)
             return
-    yield Ranges(url, functools.partial(_read_range, opener, url), _GAP)
+    yield Ranges(url, functools.partial(_read_ranges, opener, url), _GAP)
 
 
-def _read_range(opener: Opener, url: str, start: int, length: int) -> bytes:
+def _read_ranges(opener: Opener, url: str, starts: Iterable[int], lengths: Iterable[int]) -> Generator[bytes]:
     try:
-        return opener.read_range(url, start, length)
+        yield from map(opener.read_range, itertools.repeat(url), starts, lengths)
     except Exception as error:
         annotate(error, url=url, stage="read")
         raise
 
 
-def _pread(descriptor: int, url: str, size: int, start: int, length: int) -> bytes:
-    parts: list[bytes] = []
+def _preads(descriptor: int, url: str, size: int, starts: Iterable[int], lengths: Iterable[int]) -> Generator[bytes]:
     try:
-        if start + length > size:  # before memory is taken for it
-            length = max(0, size - start)
-        data = os.pread(descriptor, length, start)
-        if len(data) == length:
-            return data
-        while data:
-            parts.append(data)
-            start += len(data)
-            length -= len(data)
+        for start, length in zip(starts, lengths, strict=True):
+            if start + length > size:  # before memory is taken for it
+                length = max(0, size - start)
             data = os.pread(descriptor, length, start)
+            while len(data) < length and (more := os.pread(descriptor, length - len(data), start + len(data))):
+                data += more
+            yield data
     except OSError as error:
         raise OpenError(f"cannot read: {error}", url=url, stage="read") from error
-    return b"".join(parts)
