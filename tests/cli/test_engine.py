@@ -20,7 +20,12 @@ from webds.tools.rayengine import RayEngine
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """All files but what Python caches of a module, which tells when the module was written."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__"
+    }
 
 
 @pytest.mark.usefixtures("local_ray")  # which the commands find there, in this process
