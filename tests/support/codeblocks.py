@@ -95,11 +95,12 @@ class Page:
         self._path = path
         self._folder = folder
         self._test = test
-        self._module = types.ModuleType("page_that_runs")  # under a name, so that what it defines can be pickled
+        self._module = types.ModuleType("__main__")  # what it defines can be pickled as that of a program can
 
     def run(self) -> None:
         """Run the page."""
-        sys.modules[self._module.__name__] = self._module
+        program = sys.modules["__main__"]
+        sys.modules["__main__"] = self._module
         sys.path.insert(0, str(self._folder))
         importlib.invalidate_caches()
         printed = ""
@@ -116,8 +117,9 @@ class Page:
                     )
         finally:
             sys.path.remove(str(self._folder))
+            sys.modules["__main__"] = program
             for name, module in list(sys.modules.items()):
-                if module is self._module or (getattr(module, "__file__", None) or "").startswith(str(self._folder)):
+                if (getattr(module, "__file__", None) or "").startswith(str(self._folder)):
                     del sys.modules[name]
 
     def _run(self, block: Block) -> None:
