@@ -37,7 +37,7 @@ class AudioDecoder(Decoder["tuple[torch.Tensor, int]"]):
 
     Needs the package ``soundfile``, of the extra ``media``.
 
-    Args:
+    Attributes:
         max_bytes: the most memory that the samples of one file may take. (Silence compresses a thousandfold.)
     """
 

@@ -73,7 +73,7 @@ class ImageCodec(Codec[Any]):
     - webp with ``lossy_webp``: alpha exactly. Its colour has half the resolution, so that single pixels of a strong
       colour may change to any other: no bound is stated.
 
-    Args:
+    Attributes:
         spec: name of the specification, or an `ImageSpec`.
         quality: 1 to 100, of jpg, and of webp with ``lossy_webp``.
         max_pixels: an image with more is refused before its pixels take memory. (Pillow's own limit of twice

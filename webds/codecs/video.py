@@ -166,7 +166,7 @@ class VideoDecoder(Decoder[Video]):
 
     Needs the package ``av``, of the extra ``media``.
 
-    Args:
+    Attributes:
         max_bytes: the most memory that the decoded frames of one file may take.
     """
 
