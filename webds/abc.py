@@ -114,6 +114,17 @@ class Opener(ABC):
                 length -= len(part)
         return b"".join(parts)
 
+    def open_local(self, url: str) -> BinaryIO | None:
+        """Open a file of this machine that holds what is at ``url``, to be read from anywhere in it.
+
+        What reads many small parts of one shard asks for it once, in place of a range for each part. None, the
+        default, where there is no such file: parts are then read by `read_range`.
+
+        Raises:
+            OpenError: the URL cannot be opened.
+        """
+        return None
+
     def list(self, pattern: str) -> Sequence[str]:
         """Return the URLs that match a glob pattern, sorted. The default refuses.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import random
@@ -203,3 +204,42 @@ def test_12_a_dataset_reads_each_shard_once_from_the_server(tmp_path: Path, web:
     web.routes["/list.txt"] = b"0.tar\n1.tar\n"
     assert len(list(builder().build())) == 10, "a list is no shard, and is read anew"
     assert web.asked[-1].path == "/list.txt"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_12_so_does_one_that_is_shuffled_in_windows(tmp_path: Path, web: WebServer, workers: int) -> None:
+    """Samples are read one by one there, from the copies; the plan says how large the cache has to be for that."""
+    (tmp_path / "made").mkdir()
+    for n, path in enumerate(numbered_shards(tmp_path / "made", shards=6, samples=5)):
+        body = Path(path).read_bytes()
+        web.routes[f"/{n}.tar"] = functools.partial(Exchange.reply_range, body=body)
+    urls = [web.url(f"/{n}.tar") for n in range(6)]
+    manifest = webds.build_index(urls, directory=tmp_path / "tables")
+    web.asked.clear()
+    train = webds.DatasetBuilder(manifest).cache(tmp_path / "cache").indexed().shuffle(window_shards=2)
+    needed = train.plan_for(workers=workers).cache_per_node
+    assert needed is not None
+    train = train.cache(tmp_path / "cache", max_bytes=max(needed, 1))
+    for epoch in range(1, 3):
+        keys = [sample["__key__"] for sample in train.loader(num_workers=workers)]
+        assert sorted(keys) == [f"key{n:05d}" for n in range(30)]
+        assert keys != sorted(keys)
+        whole = [one.path for one in web.asked if one.method == "GET" and "range" not in one.headers]
+        assert {whole.count(f"/{n}.tar") for n in range(6)} <= set(range(1, epoch + 1))
+        parts = [one for one in web.asked if "range" in one.headers]
+        assert len(parts) <= 6 * epoch * max(1, workers), "the end of a shard is looked at, where there is no copy yet"
+
+
+def test_12_cache_and_opener_may_come_before_the_index_or_after(tmp_path: Path) -> None:
+    (shard,) = numbered_shards(tmp_path, shards=1, samples=5)
+    builder = webds.DatasetBuilder(shard)
+    opener = HttpOpener(attempts=2)
+    before = builder.with_opener("http", opener).cache(tmp_path / "cache", local=True).indexed()
+    after = builder.indexed().cache(tmp_path / "cache", local=True).with_opener("http", opener)
+    assert after.explain() == before.explain()
+    assert len(list(after.shuffle(window_shards=1).build())) == 5
+    assert kept(tmp_path / "cache") == [".shard"]
+    with pytest.raises(ValueError, match="prefetch reads shards ahead that are read as streams"):
+        builder.indexed().prefetch()
+    with pytest.raises(TypeError, match="cache is for URLs"):
+        webds.DatasetBuilder(webds.MemorySource([{"__key__": "a"}])).cache(tmp_path)

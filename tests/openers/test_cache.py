@@ -184,6 +184,35 @@ class TestHits:
         assert opener.size(url) == len(BODY)
         assert len(web.asked) == asked
 
+    def test_a_local_file_is_asked_for_and_made(self, tmp_path: Path, web: WebServer) -> None:
+        opener, url = opener_of(tmp_path), web.url("/x.tar")
+        for _ in range(2):
+            stream = opener.open_local(url)
+            assert stream is not None
+            with stream:
+                assert os.pread(stream.fileno(), 10, 1000) == BODY[1000:1010]
+                assert os.fstat(stream.fileno()).st_size == len(BODY)
+        assert kept(tmp_path) == [".shard"]
+        assert len(web.asked) == 1
+
+    def test_there_is_no_local_file_where_the_cache_cannot_hold_it(self, tmp_path: Path, web: WebServer) -> None:
+        small = attrs.evolve(opener_of(tmp_path), max_bytes=1000)
+        with pytest.warns(RuntimeWarning, match="no room for more"):
+            assert small.open_local(web.url("/x.tar")) is None
+        assert kept(tmp_path) == []
+
+    def test_of_local_files_the_file_itself_unless_copies_are_asked_for(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.tar"
+        path.write_bytes(BODY)
+        opener = CachingOpener(default_opener(), tmp_path / "cache")
+        for one, copies in ((opener, []), (attrs.evolve(opener, local=True), [".shard"])):
+            stream = one.open_local(str(path))
+            assert stream is not None
+            with stream:
+                assert stream.read() == BODY
+                assert os.path.samestat(os.fstat(stream.fileno()), path.stat()) == (copies == [])
+            assert kept(tmp_path) == copies
+
     def test_a_command_is_kept_under_its_text(self, tmp_path: Path) -> None:
         opener = CachingOpener(PipeOpener(), tmp_path / "cache")
         url = f"pipe:echo once >> {tmp_path}/count; echo data"

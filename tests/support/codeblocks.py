@@ -101,6 +101,9 @@ class Page:
         """Run the page."""
         program = sys.modules["__main__"]
         sys.modules["__main__"] = self._module
+        for block in blocks_of(self._path.read_text()):
+            if block.title is not None:
+                sys.modules.pop(Path(block.title).stem, None)  # another page, or a test, had one of this name
         sys.path.insert(0, str(self._folder))
         importlib.invalidate_caches()
         printed = ""

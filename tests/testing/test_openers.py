@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Literal, cast
@@ -370,6 +371,28 @@ class RangeOfArray(PathOpener):
         return cast("bytes", bytearray(super().read_range(url, start, length)))
 
 
+class LocalEmpty(PathOpener):
+    """Makes a file, and forgets to fill it."""
+
+    @override
+    def open_local(self, url: str) -> BinaryIO | None:
+        return cast("BinaryIO", tempfile.TemporaryFile())
+
+
+class LocalOfAnything(PathOpener):
+    """Has something also for what is not there."""
+
+    @override
+    def open_local(self, url: str) -> BinaryIO | None:
+        return self.open(url if os.path.exists(self.path(url)) else __file__)
+
+
+class LocalError(PathOpener):
+    @override
+    def open_local(self, url: str) -> BinaryIO | None:
+        return open(self.path(url), "rb")
+
+
 class Unpicklable(PathOpener):
     def __init__(self) -> None:
         self.key = lambda url: url
@@ -490,6 +513,9 @@ WRONG: list[tuple[type[object], str, str]] = [
     (WrongSize, "test_size_is_exact_or_unknown", "size is the number of bytes or None"),
     (SizeOfNothing, "test_size_is_exact_or_unknown", "size of a missing URL"),
     (SizeRaises, "test_size_is_exact_or_unknown", "size of a missing URL"),
+    (LocalEmpty, "test_a_local_file_holds_what_is_at_the_url", "with what is at the URL"),
+    (LocalOfAnything, "test_a_local_file_holds_what_is_at_the_url", "None or raises OpenError"),
+    (LocalError, "test_a_local_file_holds_what_is_at_the_url", "raises OpenError, not"),
     (RangeWithEnd, "test_read_range_is_right_at_the_edges", "(7, 300) of 1286 bytes"),
     (RangeInclusive, "test_read_range_is_right_at_the_edges", "(0, 0) of 1286 bytes gave 1 bytes"),
     (RangeWithinSize, "test_read_range_is_right_at_the_edges", "fewer only where the data ends before"),

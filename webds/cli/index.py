@@ -43,7 +43,7 @@ Examples:
 @click.option(
     "-d",
     "--directory",
-    type=click.Path(file_okay=False, exists=True),
+    type=click.Path(file_okay=False),
     metavar="FOLDER",
     help="Where the tables are to be.  [default: beside the shards]",
 )

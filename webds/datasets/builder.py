@@ -174,8 +174,8 @@ class DatasetBuilder(Generic[ValueT_co]):
 
         An index is what the manifest names, or the member table beside each shard; see `build_index` and
         ``ShardWriter(index=True)``. Local shards without one have their headers read at the beginning. The samples are
-        the same as without, in the same order. To be called after `with_opener` and `cache`. A hash (``verify="hash"``)
-        is compared where whole shards are read, not by `map_style`.
+        the same as without, in the same order. A hash (``verify="hash"``) is compared where whole shards are read,
+        also into a `cache`; not where samples are read by themselves.
 
         Raises:
             TypeError: the builder has a `Source` of its own, which is not of tar shards.
@@ -680,6 +680,9 @@ class DatasetBuilder(Generic[ValueT_co]):
     ) -> Self:
         """Keep copies of the shards that were read to their end, and read them from there the next time.
 
+        Where samples are read one by one by an index, in windows or by `map_style`, each shard is fetched whole when
+        its first sample is wanted. Without a cache, ranges of it are asked for.
+
         See `CachingOpener` for what holds when several processes share the directory, are killed, or the disk is full.
         Manifests and list files are not kept: each builder reads them as they are now.
 
@@ -694,12 +697,12 @@ class DatasetBuilder(Generic[ValueT_co]):
         through = functools.partial(
             CachingOpener, directory=directory, max_bytes=max_bytes, validate=validate, local=local
         )
-        source = self._tar_source("cache")
+        source = self._tars("cache")
         limit = "" if max_bytes is None else f", {max_bytes} bytes at most"
         kept = "all shards" if local else "shards that are not local files"
         checked = "; their sizes are compared with the origin" if validate == "size" else ""
         text = f"{kept}, in {through(source.opener).directory}{limit}{checked}"
-        return self._evolve(source=attrs.evolve(source, through=through), access={**self.plan.access, "cache": text})
+        return self._evolve(source=self._with_tars(through=through), access={**self.plan.access, "cache": text})
 
     def prefetch(self, shards: int = 2, max_bytes: int = 1 << 26) -> Self:
         """Open and read the next shards in threads, while one is being read; in each worker.
@@ -715,29 +718,36 @@ class DatasetBuilder(Generic[ValueT_co]):
         """
         prefetch = Prefetch(shards, max_bytes)
         text = f"{shards} shards ahead, {max_bytes} bytes at most; local files as they are"
-        source = attrs.evolve(self._tar_source("prefetch"), ahead=prefetch)
-        return self._evolve(source=source, access={**self.plan.access, "prefetch": text})
+        self._tars("prefetch")
+        return self._evolve(source=self._with_tars(ahead=prefetch), access={**self.plan.access, "prefetch": text})
 
-    def _tar_source(self, method: str) -> TarShards[Any]:
+    def _tars(self, method: str) -> TarShards[Any]:
+        """Return the tar shards of the source, indexed or not."""
         source = self.plan.source
-        if not isinstance(source, TarShards):
+        tars = source.tar if isinstance(source, IndexedTarSource) else source
+        if not isinstance(tars, TarShards):
             raise TypeError(f"{method} is for URLs; this builder has a Source of its own")
-        return source
+        return tars
+
+    def _with_tars(self, **changes: Any) -> Source[Any]:
+        """Return the source with its tar shards changed."""
+        source = self.plan.source
+        if isinstance(source, IndexedTarSource):
+            return attrs.evolve(source, tar=attrs.evolve(source.tar, **changes))
+        return attrs.evolve(self._tars("this"), **changes)
 
     def with_opener(self, scheme: str, opener: OpenerLike) -> Self:
         """Open URLs of one scheme by ``opener``: an `Opener`, a function, or a command template with ``{url}``.
 
         With the scheme ``"pipe"`` it also says that shell commands out of a manifest or list file are trusted.
         """
-        source = self.plan.source
-        opens = source.opener if isinstance(source, TarShards) else None
-        if not isinstance(source, TarShards) or not isinstance(opens, SchemeOpener):
-            raise TypeError(
-                "with_opener adds to the default opener; this builder has an opener= or a Source of its own"
-            )
+        source = self._tars("with_opener")
+        opens = source.opener
+        if not isinstance(opens, SchemeOpener):
+            raise TypeError("with_opener adds to the default opener; this builder has an opener= of its own")
         trusted = source.trust_commands or scheme == "pipe"
-        changed = attrs.evolve(source, opener=opens.with_opener(scheme, as_opener(opener)), trust_commands=trusted)
-        return self._evolve(source=changed)
+        opens = opens.with_opener(scheme, as_opener(opener))
+        return self._evolve(source=self._with_tars(opener=opens, trust_commands=trusted))
 
     def with_decoder(self, ext: str, decoder: Decoder[object] | Callable[[bytes], object]) -> Self:
         """Decode fields of the extension ``ext``, or of just that name, by a `Decoder` or a function of the bytes.

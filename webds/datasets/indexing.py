@@ -13,7 +13,7 @@ import attrs
 from typing_extensions import override
 
 from webds.abc import Opener
-from webds.errors import StaleIndexError, UrlError, annotate
+from webds.errors import OpenError, StaleIndexError, UrlError, annotate
 from webds.index import index_path, merge_manifest, parse_table, replace_file, scan
 from webds.index.manifest import ListedShard, parse_manifest
 from webds.openers.schemes import OpenerLike, as_opener, default_opener
@@ -91,6 +91,11 @@ class IndexWork:
         if manifest is None:
             manifest = os.path.join(os.path.dirname(tables[0]), "index.json")
         path = os.fspath(manifest)
+        if folder is not None:
+            try:
+                os.makedirs(folder, exist_ok=True)
+            except OSError as error:
+                raise OpenError(f"cannot make the folder of the index: {error}", url=folder, stage="index") from error
         known = {} if rebuild else _known(path)
         jobs = [
             IndexJob(shard.url, path, table, opens, md5, missing_end)
@@ -129,8 +134,8 @@ def build_index(
         urls: the shards, as `DatasetBuilder` takes them.
         manifest: path of the manifest, which is added to if it exists; by default ``index.json`` in ``directory``, or
             beside the first shard.
-        directory: an existing local folder for the tables; needed for remote shards. By default they are beside the
-            shards.
+        directory: a local folder for the tables, which is made if need be; needed for remote shards. By default they
+            are beside the shards.
         workers: how many processes; 0 for this one alone. A script that has them calls this under
             ``if __name__ == "__main__":``, as for any process that is spawned.
         opener: opens the shards, as in `DatasetBuilder`. It is pickled for the processes.

@@ -48,7 +48,8 @@ class CachingOpener(Opener):
     If the cache cannot be written, because the disk is full or everything in it is in use, the reading goes on without
     it, and a warning says so once. Where the system has no locks of the POSIX kind (Windows), nothing is cached.
 
-    `read_range` and `size` are answered from a copy that is there, and do not make one. Writing forgets the copy.
+    `read_range` and `size` are answered from a copy that is there, and do not make one; `open_local` does. Writing
+    forgets the copy.
 
     Attributes:
         inner: opens the URLs. What verifies lengths and hashes has to be inside: what it refuses is not kept.
@@ -101,6 +102,19 @@ class CachingOpener(Opener):
         with stream:
             stream.seek(start)
             return stream.read(max(0, min(length, os.fstat(stream.fileno()).st_size - start)))
+
+    @override
+    def open_local(self, url: str) -> BinaryIO | None:
+        """Open the copy, once it is complete; None if the cache cannot hold it."""
+        if not self._keeps(url):
+            return self.inner.open_local(url)
+        stream = self._copy(url)
+        if stream is not None:
+            return stream
+        with self.open(url) as filling:
+            while filling.read(BUFFER_SIZE):
+                pass
+            return self._copy(url)  # while it is in use, so that nobody removes it
 
     @override
     def list(self, pattern: str) -> Sequence[str]:

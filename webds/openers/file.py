@@ -110,6 +110,11 @@ class FileOpener(Opener):
             return stream.read(length)
 
     @override
+    def open_local(self, url: str) -> BinaryIO | None:
+        """Open the file; None of what is no regular file, such as a named pipe."""
+        return None if self.size(url) is None else self.open(url)
+
+    @override
     def list(self, pattern: str) -> Sequence[str]:
         """Return the paths of the files (not directories) that match, sorted; ``**`` stands for any directories."""
         path = self._path(pattern)

@@ -134,6 +134,10 @@ class SchemeOpener(Opener):
         return self.opener_of(url).read_range(url, start, length)
 
     @override
+    def open_local(self, url: str) -> BinaryIO | None:
+        return self.opener_of(url).open_local(url)
+
+    @override
     def list(self, pattern: str) -> Sequence[str]:
         return self.opener_of(pattern).list(pattern)
 

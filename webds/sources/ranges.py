@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
 import itertools
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -20,7 +19,6 @@ from webds.index import MemberTable
 from webds.sources.tables import stale
 from webds.tar.header import BLOCK, decode_header
 from webds.tar.plain import SIZE_WEIGHTS, have_plain_numbers
-from webds.urls import local_path
 
 __all__ = ["Ranges", "bounded", "open_ranges"]
 
@@ -173,20 +171,18 @@ def _unusual(
 @contextlib.contextmanager
 def open_ranges(opener: Opener, url: str) -> Generator[Ranges]:
     """Open a shard for reads from anywhere."""
-    if local_path(url) is None:
-        yield Ranges(url, functools.partial(_read_ranges, opener, url), _REMOTE_GAP)
-        return
     try:
-        stream = opener.open(url)
+        stream = opener.open_local(url)
     except Exception as error:
         annotate(error, url=url, stage="open")
         raise
+    if stream is None:
+        yield Ranges(url, functools.partial(_read_ranges, opener, url), _REMOTE_GAP)
+        return
     with stream:
-        # What a user's function opens may have a descriptor of something else, such as of compressed data.
-        if type(stream) is io.BufferedReader and isinstance(stream.raw, io.FileIO) and hasattr(os, "pread"):
-            descriptor = stream.fileno()
-            size = os.fstat(descriptor).st_size
-            yield Ranges(url, functools.partial(_preads, descriptor, url, size), _GAP)
+        if hasattr(os, "pread"):
+            size = os.fstat(stream.fileno()).st_size
+            yield Ranges(url, functools.partial(_preads, stream.fileno(), url, size), _GAP)
             return
     yield Ranges(url, functools.partial(_read_ranges, opener, url), _GAP)
 

@@ -257,6 +257,10 @@ class _VerifyingOpener(Opener):
         return self.inner.read_range(url, start, length)
 
     @override
+    def open_local(self, url: str) -> BinaryIO | None:
+        return self.inner.open_local(url)
+
+    @override
     def list(self, pattern: str) -> Sequence[str]:
         return self.inner.list(pattern)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -223,6 +224,28 @@ class OpenerSuite(Suite, ABC):
             assert data == expected, f"{message}: ({start}, {length}) of {size} bytes gave {len(data)} bytes"
         empty = self.url_of(tmp_path, b"")
         assert opener.read_range(empty, 0, 4) == b"", f"{message}: of an empty file, none"
+
+    def test_a_local_file_holds_what_is_at_the_url(self, tmp_path: Path) -> None:
+        opener, url = self.make_opener(), self.url_of(tmp_path, _CONTENT)
+        message = "open_local returns an open file of this machine with what is at the URL, or None"
+        for _ in range(2):
+            stream = opener.open_local(url)
+            if stream is None:
+                continue
+            with stream:
+                assert os.fstat(stream.fileno()).st_size == len(_CONTENT), message
+                assert stream.read() == _CONTENT, message
+                stream.seek(300)
+                assert stream.read(9) == _CONTENT[300:309], message
+        missing = self.missing_url(tmp_path)
+        try:
+            stream = opener.open_local(missing)
+        except OpenError as error:
+            assert error.url == redact(missing), f"an error names the URL: open_local raised one with {error.url!r}"
+        except Exception as error:
+            raise AssertionError(f"open_local of a missing URL raises OpenError, not {error!r}") from error
+        else:
+            assert stream is None, "open_local of a missing URL is None or raises OpenError"
 
     def test_it_pickles_also_after_use(self, tmp_path: Path) -> None:
         opener, url = self.make_opener(), self.url_of(tmp_path, _CONTENT)
