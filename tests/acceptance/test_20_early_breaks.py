@@ -6,6 +6,8 @@ import contextlib
 import gc
 import operator
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -174,3 +176,28 @@ def test_20_datasets_go_with_their_files(urls: list[str]) -> None:
         next(iter(dataset))
         del dataset
         assert _held() == before
+
+
+def test_20_iterators_that_are_left_open_at_the_end_of_a_program_say_nothing(tmp_path: Path) -> None:
+    script = """
+import sys
+import webds
+
+class Keeper: ...
+
+with webds.ShardWriter("x-%d.tar", maxcount=20, manifest="x.json") as sink:
+    for i in range(60):
+        sink.write({"__key__": f"{i}", "cls": i, "txt": "a" * 100})
+streamed = webds.DatasetBuilder("x.json").shuffle(10).decode()
+indexed = webds.DatasetBuilder("x.json").indexed().decode().to_tuple("cls")
+windows = indexed.shuffle(5, window_shards=2).batch(4)
+sys.keeper = Keeper()  # which goes when modules are gone
+sys.keeper.all = [iter(one.build()) for one in (streamed, indexed, windows, webds.round_robin(indexed, indexed))]
+kept = [iter(windows.build()), *sys.keeper.all]
+for one in kept:
+    next(one)
+"""
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

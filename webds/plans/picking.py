@@ -233,9 +233,11 @@ class _Reader:
 
     def close(self) -> None:
         """Let go of the shard."""
-        if self._samples is not None:
-            _closable(self._samples).close()
-            self._samples = None
+        # An iterator that lives until the interpreter ends is closed when the globals of this module are gone.
+        close: Callable[[], object] | None = getattr(self._samples, "close", None)
+        self._samples = None
+        if close is not None:
+            close()
         self._is_open_end = False
 
 
