@@ -192,7 +192,8 @@ streamed = webds.DatasetBuilder("x.json").shuffle(10).decode()
 indexed = webds.DatasetBuilder("x.json").indexed().decode().to_tuple("cls")
 windows = indexed.shuffle(5, window_shards=2).batch(4)
 sys.keeper = Keeper()  # which goes when modules are gone
-sys.keeper.all = [iter(one.build()) for one in (streamed, indexed, windows, webds.round_robin([indexed, indexed], exhausted="stop"))]
+mixed = webds.round_robin([indexed, indexed], exhausted="stop")
+sys.keeper.all = [iter(one.build()) for one in (streamed, indexed, windows, mixed)]
 kept = [iter(windows.build()), *sys.keeper.all]
 for one in kept:
     next(one)
