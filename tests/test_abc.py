@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Literal, cast
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from typing_extensions import Buffer, is_protocol, is_typeddict, override
 
 import webds

@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, example, given, settings, strategies as st
 
 from webds.errors import UrlError
 from webds.urls import check_scheme, expand_braces, has_glob, local_glob, local_path, path_url, scheme_of

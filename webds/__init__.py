@@ -9,90 +9,39 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from webds import checks as checks
-    from webds import tenbin as tenbin
+    from webds import checks as checks, tenbin as tenbin
     from webds.abc import (
         Codec as Codec,
-    )
-    from webds.abc import (
         Decoder as Decoder,
-    )
-    from webds.abc import (
         Encoder as Encoder,
-    )
-    from webds.abc import (
         IndexedSource as IndexedSource,
-    )
-    from webds.abc import (
         Opener as Opener,
-    )
-    from webds.abc import (
         Sink as Sink,
-    )
-    from webds.abc import (
         Source as Source,
-    )
-    from webds.abc import (
         Splitter as Splitter,
     )
     from webds.checks import (
         check as check,
-    )
-    from webds.checks import (
         checkcallable as checkcallable,
-    )
-    from webds.checks import (
         checkmember as checkmember,
-    )
-    from webds.checks import (
         checknotnone as checknotnone,
-    )
-    from webds.checks import (
         checkrange as checkrange,
-    )
-    from webds.checks import (
         checktype as checktype,
     )
     from webds.codecs import (
         AudioDecoder as AudioDecoder,
-    )
-    from webds.codecs import (
         GzipCodec as GzipCodec,
-    )
-    from webds.codecs import (
         ImageCodec as ImageCodec,
-    )
-    from webds.codecs import (
         IntCodec as IntCodec,
-    )
-    from webds.codecs import (
         JsonCodec as JsonCodec,
-    )
-    from webds.codecs import (
         MsgpackCodec as MsgpackCodec,
-    )
-    from webds.codecs import (
         NpyCodec as NpyCodec,
-    )
-    from webds.codecs import (
         NpzCodec as NpzCodec,
-    )
-    from webds.codecs import (
         PickleCodec as PickleCodec,
-    )
-    from webds.codecs import (
         TenbinCodec as TenbinCodec,
-    )
-    from webds.codecs import (
         TextCodec as TextCodec,
-    )
-    from webds.codecs import (
         TorchCodec as TorchCodec,
-    )
-    from webds.codecs import (
         Video as Video,
-    )
-    from webds.codecs import (
         VideoDecoder as VideoDecoder,
     )
     from webds.codecs.image import (
@@ -100,8 +49,6 @@ if TYPE_CHECKING:
     )
     from webds.codecs.image_spec import (
         IMAGE_SPECS as IMAGE_SPECS,
-    )
-    from webds.codecs.image_spec import (
         ImageSpec as ImageSpec,
     )
     from webds.codecs.tables import (
@@ -112,20 +59,14 @@ if TYPE_CHECKING:
     )
     from webds.datasets.dataset import (
         BaseDataset as BaseDataset,
-    )
-    from webds.datasets.dataset import (
         Dataset as Dataset,
     )
     from webds.datasets.frontdoors import (
         WebDataset as WebDataset,
-    )
-    from webds.datasets.frontdoors import (
         tariterator as tariterator,
     )
     from webds.datasets.huggingface import (
         from_hf as from_hf,
-    )
-    from webds.datasets.huggingface import (
         to_hf as to_hf,
     )
     from webds.datasets.indexing import (
@@ -139,116 +80,50 @@ if TYPE_CHECKING:
     )
     from webds.datasets.mixing import (
         concat as concat,
-    )
-    from webds.datasets.mixing import (
         mix as mix,
-    )
-    from webds.datasets.mixing import (
         round_robin as round_robin,
     )
     from webds.datasets.replaying import (
         Replay as Replay,
-    )
-    from webds.datasets.replaying import (
         replay as replay,
     )
     from webds.datasets.stats import (
         StageTime as StageTime,
-    )
-    from webds.datasets.stats import (
         Stats as Stats,
     )
     from webds.errors import (
         BatchError as BatchError,
-    )
-    from webds.errors import (
         DecodeError as DecodeError,
-    )
-    from webds.errors import (
         EmptyDatasetError as EmptyDatasetError,
-    )
-    from webds.errors import (
         EncodeError as EncodeError,
-    )
-    from webds.errors import (
         ErrorBudgetError as ErrorBudgetError,
-    )
-    from webds.errors import (
         FieldError as FieldError,
-    )
-    from webds.errors import (
         LengthError as LengthError,
-    )
-    from webds.errors import (
         MissingExtraError as MissingExtraError,
-    )
-    from webds.errors import (
         OpenError as OpenError,
-    )
-    from webds.errors import (
         SampleError as SampleError,
-    )
-    from webds.errors import (
         SplitError as SplitError,
-    )
-    from webds.errors import (
         StaleIndexError as StaleIndexError,
-    )
-    from webds.errors import (
         StateError as StateError,
-    )
-    from webds.errors import (
         TarFormatError as TarFormatError,
-    )
-    from webds.errors import (
         UntrustedDataError as UntrustedDataError,
-    )
-    from webds.errors import (
         UrlError as UrlError,
-    )
-    from webds.errors import (
         WebdsError as WebdsError,
-    )
-    from webds.errors import (
         WorkerError as WorkerError,
-    )
-    from webds.errors import (
         WriteError as WriteError,
     )
     from webds.openers import (
         CachingOpener as CachingOpener,
-    )
-    from webds.openers import (
         CommandOpener as CommandOpener,
-    )
-    from webds.openers import (
         FileOpener as FileOpener,
-    )
-    from webds.openers import (
         FsspecOpener as FsspecOpener,
-    )
-    from webds.openers import (
         HttpOpener as HttpOpener,
-    )
-    from webds.openers import (
         ObjectStoreOpener as ObjectStoreOpener,
-    )
-    from webds.openers import (
         PipeOpener as PipeOpener,
-    )
-    from webds.openers import (
         SchemeOpener as SchemeOpener,
-    )
-    from webds.openers import (
         StdioOpener as StdioOpener,
-    )
-    from webds.openers import (
         gopen as gopen,
-    )
-    from webds.openers import (
         reader as reader,
-    )
-    from webds.openers import (
         scheme_to_command as scheme_to_command,
     )
     from webds.order.displacement import (
@@ -259,59 +134,31 @@ if TYPE_CHECKING:
     )
     from webds.policy import (
         Policy as Policy,
-    )
-    from webds.policy import (
         ignore_and_continue as ignore_and_continue,
-    )
-    from webds.policy import (
         ignore_and_stop as ignore_and_stop,
-    )
-    from webds.policy import (
         reraise_exception as reraise_exception,
-    )
-    from webds.policy import (
         warn_and_continue as warn_and_continue,
-    )
-    from webds.policy import (
         warn_and_stop as warn_and_stop,
     )
     from webds.policy.ledger import (
         Loss as Loss,
-    )
-    from webds.policy.ledger import (
         Retry as Retry,
     )
     from webds.sinks import (
         ShardWriter as ShardWriter,
-    )
-    from webds.sinks import (
         TarWriter as TarWriter,
     )
     from webds.sources import (
         IndexedTarSource as IndexedTarSource,
-    )
-    from webds.sources import (
         MemorySource as MemorySource,
-    )
-    from webds.sources import (
         SampleInfo as SampleInfo,
-    )
-    from webds.sources import (
         TarSource as TarSource,
     )
     from webds.splitters import (
         NoSplit as NoSplit,
-    )
-    from webds.splitters import (
         SplitByNode as SplitByNode,
-    )
-    from webds.splitters import (
         SplitByNodeAndWorker as SplitByNodeAndWorker,
-    )
-    from webds.splitters import (
         SplitByWorker as SplitByWorker,
-    )
-    from webds.splitters import (
         SplitExplicit as SplitExplicit,
     )
     from webds.stages.collate import (
@@ -325,44 +172,20 @@ if TYPE_CHECKING:
     )
     from webds.tenbin import (
         decode_buffer as decode_buffer,
-    )
-    from webds.tenbin import (
         encode_buffer as encode_buffer,
-    )
-    from webds.tenbin import (
         load as load,
-    )
-    from webds.tenbin import (
         read as read,
-    )
-    from webds.tenbin import (
         save as save,
-    )
-    from webds.tenbin import (
         sctp_recv as sctp_recv,
-    )
-    from webds.tenbin import (
         sctp_send as sctp_send,
-    )
-    from webds.tenbin import (
         write as write,
-    )
-    from webds.tenbin import (
         zrecv_multipart as zrecv_multipart,
-    )
-    from webds.tenbin import (
         zrecv_single as zrecv_single,
-    )
-    from webds.tenbin import (
         zsend_multipart as zsend_multipart,
-    )
-    from webds.tenbin import (
         zsend_single as zsend_single,
     )
     from webds.typing import (
         Place as Place,
-    )
-    from webds.typing import (
         Sample as Sample,
     )
 

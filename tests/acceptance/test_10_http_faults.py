@@ -11,9 +11,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
+from hypothesis import given, settings as hypothesis_settings, strategies as st
 from shards import sample_of, tar_bytes
 from webserver import Exchange, WebServer, serving
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from commands import here
-from commands import webds as run
+from commands import here, webds as run
 from damage import mixed_shard, serving_files
 from shards import numbered_shards
 

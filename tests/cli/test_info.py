@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from commands import here
-from commands import webds as run
+from commands import here, webds as run
 from damage import mixed_shard, serving_files
 from shards import numbered_shards, tar_bytes, write_members
 

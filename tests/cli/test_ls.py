@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from commands import here, start
-from commands import webds as run
+from commands import here, start, webds as run
 from damage import gnu_tar, mixed_shard, serving_files
 from shards import numbered_shards, tar_bytes, write_members
 

@@ -6,8 +6,7 @@ import signal
 from pathlib import Path
 
 import work
-from commands import here, start
-from commands import webds as run
+from commands import here, start, webds as run
 from processes import alive
 from shards import numbered_shards, tar_bytes
 from webserver import serving

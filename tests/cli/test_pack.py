@@ -4,8 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from commands import here
-from commands import webds as run
+from commands import here, webds as run
 from webserver import serving
 from work import contents, leftovers
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import here
-from commands import webds as run
+from commands import here, webds as run
 from damage import serving_files
 from shards import numbered_shards
 

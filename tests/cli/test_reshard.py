@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 import work
-from commands import here, start
-from commands import webds as run
+from commands import here, start, webds as run
 from shards import numbered_shards, tar_bytes, write_shard
 from webserver import serving
 from work import contents, leftovers

@@ -9,8 +9,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from commands import faulty, in_terminal, start
-from commands import webds as run
+from commands import faulty, in_terminal, start, webds as run
 from shards import numbered_shards
 
 from webds.cli.arguments import expand

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import here, in_terminal
-from commands import webds as run
+from commands import here, in_terminal, webds as run
 from damage import pictures, serving_files
 from PIL import Image
 from rich.console import Console

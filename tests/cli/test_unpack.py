@@ -3,8 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from commands import here
-from commands import webds as run
+from commands import here, webds as run
 from shards import numbered_shards, tar_bytes, write_members
 from webserver import serving
 

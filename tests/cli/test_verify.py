@@ -8,8 +8,7 @@ import pickle
 from pathlib import Path
 
 import pytest
-from commands import here
-from commands import webds as run
+from commands import here, webds as run
 from damage import gnu_tar, mixed_shard, pictures, serving_files
 from shards import numbered_shards, tar_bytes, write_members
 

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from webds.codecs.audio import AudioDecoder

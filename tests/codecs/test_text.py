@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from typing_extensions import override
 
 from webds.codecs import IntCodec, JsonCodec, TextCodec

@@ -14,8 +14,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from webds.codecs.video import Video, VideoDecoder

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 from counting import CountingOpener
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from in_workers import as_is, is_odd, label
 from places import Rank, of_ranks, steps
 from shards import numbered_shards, write_members, write_shard

@@ -7,8 +7,7 @@ import threading
 from typing import Any, BinaryIO, Literal, cast
 
 import attrs
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from shards import sample_of, tar_bytes
 from typing_extensions import override
 

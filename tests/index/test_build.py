@@ -5,8 +5,7 @@ import io
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from shards import tar_bytes
 from typing_extensions import override
 

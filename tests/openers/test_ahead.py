@@ -11,8 +11,7 @@ from typing import BinaryIO, Literal, cast
 
 import attrs
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from typing_extensions import override
 from webserver import Exchange, WebServer, serving
 

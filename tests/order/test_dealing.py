@@ -4,8 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from webds.order.dealing import REMAINDERS, Dealing, Remainder, SampleOrder, Window
 from webds.typing import Place

@@ -8,8 +8,7 @@ from collections import Counter
 
 import numpy as np
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from webds.order.draws import draws, permutation
 

@@ -6,8 +6,7 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from webds.errors import StateError
 from webds.order.origins import PartOrigin, pack_origins, samples_of, unpack_origins

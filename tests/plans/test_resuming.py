@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from in_workers import has_even_hash, is_odd, label, pairs_of
 from places import Rank, of_ranks, steps
 from shards import numbered_shards

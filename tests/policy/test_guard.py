@@ -19,13 +19,13 @@ from webds.policy import (
     Ledger,
     Loss,
     Policy,
+    guard as module,
     ignore_and_continue,
     ignore_and_stop,
     reraise_exception,
     warn_and_continue,
     warn_and_stop,
 )
-from webds.policy import guard as module
 
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that share descriptors")
 

@@ -13,8 +13,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from shards import numbered_shards, tar_bytes, write_members, write_shard
 from typing_extensions import override
 from webserver import Exchange, WebServer, serving

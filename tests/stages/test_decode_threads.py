@@ -15,8 +15,7 @@ from typing import Any
 import attrs
 import pytest
 from expecting import raises
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from in_workers import refuse_seven
 from running import Ran, plan_of, run_stages
 from shards import numbered_shards

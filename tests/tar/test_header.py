@@ -4,8 +4,7 @@ import tarfile
 from typing import Literal, TypeAlias
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from webds.errors import TarFormatError
 from webds.tar.header import decode_header, describe, has_valid_checksum, number, padded, parse_pax, shown

@@ -3,8 +3,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from webds.tar import seen
 from webds.tar.seen import SeenKeys

@@ -7,8 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from webds.errors import WriteError
 from webds.tar.writer import BLOCK, RECORD, HeaderTemplate, end_of_archive, member_header, padding

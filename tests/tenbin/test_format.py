@@ -17,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from webds import tenbin
 from webds.errors import DecodeError, EncodeError

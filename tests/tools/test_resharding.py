@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import work
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from shards import numbered_shards, sample_of, write_members, write_shard
 from work import contents, leftovers
 

@@ -5,8 +5,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from shards import numbered_shards, tar_bytes, write_members
 from webserver import serving
 from work import leftovers

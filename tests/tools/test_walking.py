@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from shards import numbered_shards, tar_bytes
 from typing_extensions import TypeVar
 

@@ -9,8 +9,7 @@ from collections.abc import Generator
 from typing import Final, final
 
 from rich.console import Console
-from rich.progress import BarColumn, Task, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
+from rich.progress import BarColumn, Progress as Bars, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 from typing_extensions import override
 

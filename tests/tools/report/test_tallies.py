@@ -7,8 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from webds.tools.report.tallies import Fields, Measure, Shapes, Values
 

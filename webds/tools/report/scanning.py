@@ -13,8 +13,7 @@ import attrs
 from typing_extensions import override
 
 from webds.abc import Opener
-from webds.codecs.image_open import kind_of as image_format
-from webds.codecs.image_open import open_image
+from webds.codecs.image_open import kind_of as image_format, open_image
 from webds.codecs.image_read import MAX_PIXELS
 from webds.codecs.media_files import audio_kind, video_kind
 from webds.errors import DecodeError, TarFormatError, WebdsError
