@@ -252,6 +252,7 @@ def what_is_inherited(opener: webds.Opener, stronger: webds.IndexedSource[bool],
         assert_type(stream, BinaryIO)
     assert_type(opener.size("x"), int | None)
     assert_type(opener.read_range("x", 0, 100), bytes)
+    assert_type(opener.open_local("x"), BinaryIO | None)
     assert_type(opener.list("x*"), Sequence[str])
     assert_type(codec.lossless, bool)
     assert_type(stronger.counts(), Sequence[int])
