@@ -440,7 +440,7 @@ class DatasetBuilder(Generic[ValueT_co]):
         return self._then(Filter(predicate=_function("filter", predicate)))
 
     def associate(
-        self: DatasetBuilder[Sample], table: Callable[[str], Mapping[str, Any]] | Mapping[str, Mapping[str, Any]]
+        self: DatasetBuilder[Sample], table: Callable[[str], Mapping[str, object]] | Mapping[str, Mapping[str, object]]
     ) -> DatasetBuilder[Sample]:
         """Merge into each sample what ``table``, a dict or a function, has for its key."""
         return self._then(Associate(table=table))

@@ -134,7 +134,7 @@ def _indexed_source(dataset: Any, naming: Naming, shards: int | None) -> Hugging
 
 
 def to_hf(
-    data: DatasetBuilder[Any] | BaseDataset[Any], *, features: datasets.Features | None = None
+    data: DatasetBuilder[object] | BaseDataset[object], *, features: datasets.Features | None = None
 ) -> datasets.IterableDataset:
     """Return an ``IterableDataset`` of Hugging Face's over the samples (extra ``datasets``).
 
@@ -159,7 +159,7 @@ def to_hf(
         FieldError: while iterating: a sample has a field, or a part of one, that the features do not have.
     """
     library = _datasets("webds.to_hf")
-    builder: DatasetBuilder[Any] = data.builder if isinstance(data, BaseDataset) else data
+    builder = data.builder if isinstance(data, BaseDataset) else data
     plan = builder.plan
     others = [stage.name for stage in plan.stages if not isinstance(stage, EachStage | Join)]
     if plan.shard_seed is not None or plan.window is not None:

@@ -157,7 +157,7 @@ def replay(ledger: LedgerLike, dataset: Source[U]) -> Replay[U]: ...
 @overload
 def replay(
     ledger: LedgerLike,
-    dataset: DatasetBuilder[Any] | BaseDataset[Any] | None = ...,
+    dataset: DatasetBuilder[object] | BaseDataset[object] | None = ...,
     *,
     opener: OpenerLike | None = ...,
 ) -> Replay[Sample]: ...
