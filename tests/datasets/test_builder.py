@@ -625,16 +625,16 @@ def test_prefetch_shards_is_how_many_are_opened_early(urls: list[str]) -> None:
 
 
 def test_prefetch_max_bytes_bounds_what_is_read_early(urls: list[str]) -> None:
-    streams: list[io.BytesIO] = []
+    streams: dict[str, io.BytesIO] = {}  # threads may open them in any order
 
     def open_(url: str) -> io.BytesIO:
-        streams.append(io.BytesIO(Path(urls[0]).read_bytes()))
-        return streams[-1]
+        streams[url] = io.BytesIO(Path(urls[0]).read_bytes())
+        return streams[url]
 
     builder = webds.DatasetBuilder(["mine://a", "mine://b"]).with_opener("mine", open_).prefetch(1, max_bytes=4096)
     iterator = iter(builder.build())
     next(iterator)
-    assert settled(lambda: len(streams) == 2 and streams[1].tell() == 2048, 10)
+    assert settled(lambda: len(streams) == 2 and streams["mine://b"].tell() == 2048, 10)
     assert len(list(iterator)) == 9
     with pytest.raises(ValueError, match="max_bytes=3"):
         builder.prefetch(max_bytes=3)
