@@ -7,6 +7,7 @@ older ``v1.1`` lacks the names. A name with white space cannot be told in it: su
 
 from __future__ import annotations
 
+import functools
 import re
 from array import array
 from typing import Final, final
@@ -31,7 +32,7 @@ _SPACE: Final = re.compile(r"\s")
 
 
 @final
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)
 class MemberTable:
     """Where the members of a shard lie. S samples, M members, in the order of the archive.
 
@@ -56,6 +57,27 @@ class MemberTable:
     def __len__(self) -> int:
         """Number of samples."""
         return len(self.firsts) - 1
+
+    def keys(self, members: NDArray[np.int64]) -> list[str]:
+        """Return the keys of the samples that members are of, by `webds.tar.naming.base_plus_ext`."""
+        starts: list[int] = np.where(members > 0, self.ends[members - 1], 0).tolist()
+        ends = self.ends[members]
+        if self._text is not None:  # each is a key, a dot, and a field that is as long as it is spelled
+            ends = ends - self._lengths[self.kinds[members]] - 1
+            return [self._text[start:end] for start, end in zip(starts, ends.tolist(), strict=True)]
+        names = (self.names[start:end] for start, end in zip(starts, ends.tolist(), strict=True))
+        keys = [name[: name.index(b".", name.rfind(b"/") + 1)] for name in names]
+        return [key.decode("utf-8", "surrogateescape") for key in keys]
+
+    @functools.cached_property
+    def _text(self) -> str | None:
+        """``names``, if they are ASCII."""
+        return self.names.decode("ascii") if self.names.isascii() else None
+
+    @functools.cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        """How many letters each of ``fields`` has."""
+        return np.array([len(field) for field in self.fields], np.int64)
 
     def name(self, member: int) -> str:
         """Return the path of a member."""

@@ -195,12 +195,8 @@ class IndexedTarSource(IndexedSource[Sample]):
 
     def _keys_at(self, table: MemberTable, members: NDArray[np.int64]) -> list[str]:
         """Return the keys of the samples that members are of."""
-        starts: list[int] = np.where(members > 0, table.ends[members - 1], 0).tolist()
-        ends: list[int] = table.ends[members].tolist()
         if self.tar.keys is base_plus_ext:  # by which it is known that they have one
-            names = (table.names[start:end] for start, end in zip(starts, ends, strict=True))
-            keys = [name[: name.index(b".", name.rfind(b"/") + 1)] for name in names]
-            return [key.decode("utf-8", "surrogateescape") for key in keys]
+            return table.keys(members)
         found: list[str] = []
         for member in members.tolist():
             key, _ = self.tar.keys(table.name(member))
