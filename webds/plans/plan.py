@@ -351,8 +351,8 @@ class Plan:
             return self._length_behind(self.source.length(place))
         if not isinstance(self.source, IndexedSource):
             raise LengthError(
-                "the number of samples is not known before all shards have been read; "
-                "give length= to the older front doors, or count while iterating"
+                "the number of samples is not known before all shards have been read; an index knows it "
+                "(webds.build_index, then indexed()), and the older front doors take length="
             )
         counts = dict(zip(self.source.shards(), self.source.counts(), strict=True))
         if self.shard_seed is not None and place.world_size > 1 and len(set(counts.values())) > 1:
